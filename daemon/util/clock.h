@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The daemon's only reading of time: CLOCK_MONOTONIC in nanoseconds. Wall-clock time exists
+ * only where a human or Prometheus reads it (control/), never in a decision.
+ */
+#pragma once
+
+#include <stdint.h>
+#include <time.h>
+
+#include "util/macros.h"
+
+/* Thread: any. A vDSO call: no system call, 25–50 ns. */
+static inline uint64_t clock_now_ns(void)
+{
+	struct timespec ts;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * NSEC_PER_SEC + (uint64_t)ts.tv_nsec;
+}
+
+/*
+ * The kernel's timer frequency, which BPF's jiffies count in. CLOCK_MONOTONIC_COARSE advances
+ * by one tick, so its resolution is TICK_NSEC (kernel/time/posix-timers.c,
+ * posix_get_coarse_res); no kernel configuration file is needed.
+ */
+static inline uint32_t clock_kernel_hz(void)
+{
+	struct timespec ts;
+
+	(void)clock_getres(CLOCK_MONOTONIC_COARSE, &ts);
+	return ts.tv_nsec > 0 ? (uint32_t)((NSEC_PER_SEC + (uint64_t)ts.tv_nsec / 2) /
+					   (uint64_t)ts.tv_nsec) :
+				1;
+}
