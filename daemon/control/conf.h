@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The configuration as a value.
+ *
+ * conf_load() reads a file into a struct conf that is complete and valid, or into a list of
+ * errors; there is nothing in between. Keys, defaults, ranges and units are rows of
+ * control/conf_keys.h and nowhere else. After conf_load() a struct conf is constant: a reload
+ * makes a second one and the plans of the two are compared.
+ *
+ *   file ── conf_load ──► struct conf ── plan_make (control/plan.h) ──► struct plan
+ *
+ * Thread: control (and main before it). Nothing here needs a capability or asks the kernel
+ * about interfaces: whether `eth0` exists is the plan's question.
+ */
+#pragma once
+
+#include <net/if.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#define CONF_MAX_PORTS 64
+#define CONF_MAX_CPUS 1024
+#define CONF_MAX_QUEUES 256 /* per port; SLUICE_MAX_QUEUES of bpf/sluice_abi.h */
+#define CONF_NAME_BYTES 32  /* port names, with the closing NUL */
+#define CONF_PATH_BYTES 108 /* sizeof(sockaddr_un.sun_path) */
+
+enum conf_huge_pages { CONF_HUGE_AUTO, CONF_HUGE_ON, CONF_HUGE_OFF, CONF_HUGE_N };
+
+/* What `mode =` asks for; what was got is enum xsk_mode (kern/xsk.h). */
+enum conf_mode { CONF_MODE_AUTO, CONF_MODE_ZEROCOPY, CONF_MODE_COPY, CONF_MODE_GENERIC, CONF_MODE_N };
+
+enum conf_forward { CONF_FORWARD_PASS, CONF_FORWARD_XCONNECT, CONF_FORWARD_N };
+
+enum conf_on_failure { CONF_FAIL_PASS, CONF_FAIL_DROP, CONF_FAIL_N };
+
+enum conf_offloads { CONF_OFFLOADS_FIX, CONF_OFFLOADS_CHECK, CONF_OFFLOADS_N };
+
+/* A set of small numbers from a list such as "2-5,8"; `all` means `auto` or `all` was written. */
+struct conf_set {
+	bool all;
+	uint64_t bits[CONF_MAX_CPUS / 64];
+};
+
+/* [daemon] */
+struct conf_daemon {
+	uint32_t workers; /* per group; 0 = auto */
+	struct conf_set cpus;
+	uint32_t frames_per_worker; /* 0 = auto */
+	uint32_t frame_size_bytes;  /* 2048 or 4096 */
+	enum conf_huge_pages huge_pages;
+	char bpf_dir[CONF_PATH_BYTES]; /* "" = auto */
+	char control_socket[CONF_PATH_BYTES];
+	char metrics_listen[CONF_PATH_BYTES]; /* "" = off; "127.0.0.1:9733" or "unix:/path" */
+	uint64_t drain_timeout_ns;
+};
+
+/* [port NAME] */
+struct conf_port {
+	char name[CONF_NAME_BYTES];
+	char interface[IF_NAMESIZE];
+	struct conf_set queues;
+	enum conf_mode mode;
+	enum conf_forward forward;
+	char peer[CONF_NAME_BYTES]; /* of `forward = xconnect NAME`, else "" */
+	enum conf_on_failure on_failure;
+	uint64_t stall_timeout_ns;
+	bool take_host_traffic;
+	bool pass_control;
+	enum conf_offloads offloads;
+	uint32_t busy_poll_us; /* 0 = off */
+	unsigned line;         /* of the section header, for messages about the whole section */
+};
+
+/* Where the value of one key came from: a line of the file, or 0 for the table's default. */
+struct conf_origin;
+
+struct conf {
+	char *path;
+	char sha256[65]; /* of the file's bytes, hexadecimal: names the configuration in metrics */
+	struct conf_daemon daemon;
+	struct conf_port *ports; /* n_ports of them, in file order */
+	unsigned n_ports;
+	struct conf_origin *origins; /* private to conf*.c */
+	unsigned n_origins;
+};
+
+/* One error, already in the form "FILE:LINE: [section] key: what is wrong". */
+struct conf_errors {
+	char **lines;
+	unsigned n;
+};
+
+/*
+ * Reads and validates a file. All errors of the file are collected, not the first.
+ * Returns 0 with a complete *ret_conf, to be released by conf_free(); -EINVAL with at least one
+ * line in *errors (the file was read and is wrong, exit status 78); another -errno when the file
+ * cannot be read (one line in *errors too). *errors is the caller's to conf_errors_fini().
+ */
+int conf_load(const char *path, struct conf **ret_conf, struct conf_errors *errors);
+
+/* The same for a stream that is already open (tests, fuzzing); `path` only names it. */
+int conf_load_stream(FILE *stream, const char *path, struct conf **ret_conf,
+		     struct conf_errors *errors);
+
+void conf_free(struct conf *conf);
+void conf_errors_fini(struct conf_errors *errors);
+
+/* NULL if there is none. */
+const struct conf_port *conf_find_port(const struct conf *conf, const char *name);
+
+/* The effective configuration, defaults included, each value with its origin. */
+void conf_dump_ini(const struct conf *conf, FILE *out);
+int conf_dump_json(const struct conf *conf, FILE *out);
+
+/* The schema: one line (or object) per row of conf_keys.h. */
+void conf_list_keys(FILE *out);
+int conf_list_keys_json(FILE *out);
+
+static inline bool conf_set_has(const struct conf_set *set, unsigned n)
+{
+	return set->all || (n < CONF_MAX_CPUS && (set->bits[n / 64] >> (n % 64) & 1));
+}
