@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The plan: which CPU runs which worker, which (port, queue) pairs it owns, how many frames on
+ * which node. A pure function of three values; the same input gives the byte-equal plan, so a
+ * reload without a change is no action.
+ *
+ *   struct conf ─┐
+ *   struct link ─┼─ plan_make ──► struct plan ──► engine (builds exactly this)
+ *   struct topo ─┘                     └────────► plan_print (--dry-run, sluicectl)
+ *
+ * Terms. A *group* is a set of ports that can send to each other: an xconnect pair. It has W
+ * workers; worker w of the group owns queue q of every port of it where q mod W == w. A (port,
+ * queue) pair owned by a worker is a *lane*. A packet received on a lane leaves by a lane of the
+ * out port that the same worker owns, index (rx queue div W) mod n, so a packet never changes
+ * worker and a flow keeps one tx queue.
+ *
+ * A port whose interface is missing (or unusable for a reason that can pass) keeps its place in
+ * the plan, with its queue count unknown; `is_present` is false and it has no lanes.
+ *
+ * Thread: control. No system call, no clock, no logging.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "control/conf.h"
+#include "control/link.h"
+#include "util/topo.h"
+
+#define PLAN_NONE UINT32_MAX
+
+struct plan_lane {
+	uint32_t port;	   /* index into plan.ports */
+	uint32_t queue;	   /* rx_queue_index */
+	uint32_t out_lane; /* index into this worker's lanes; PLAN_NONE = the out port is absent */
+	uint32_t tag;	   /* unique in the worker: port-in-group and queue, stable over re-planning */
+	bool is_remote;	   /* the port's node is not the worker's */
+};
+
+struct plan_worker {
+	uint32_t number; /* over the whole daemon; line of the heartbeat maps */
+	uint32_t group;
+	uint32_t cpu;
+	int numa_node; /* wanted for the UMEM; -1 = no preference */
+	uint32_t n_frames;
+	uint32_t fill_size, rx_size, tx_size, completion_size; /* of each of its lanes */
+	struct plan_lane *lanes;
+	uint32_t n_lanes;
+};
+
+struct plan_port {
+	const struct conf_port *conf; /* borrowed from the conf that the plan was made of */
+	struct link link;	      /* as it was when the plan was made */
+	bool is_present;
+	uint32_t group;	 /* PLAN_NONE for `forward = pass` */
+	uint32_t peer;	 /* index of the out port; PLAN_NONE for `forward = pass` */
+	uint32_t n_queues; /* that the XSKMAP has room for */
+	uint16_t queue_worker[CONF_MAX_QUEUES]; /* worker number or SLUICE_NO_WORKER */
+};
+
+struct plan {
+	const struct conf *conf; /* borrowed */
+	struct plan_port *ports; /* conf->n_ports of them, same order */
+	uint32_t n_ports;
+	struct plan_worker *workers;
+	uint32_t n_workers;
+	uint32_t n_groups;
+	uint32_t frame_size_bytes;
+	uint64_t umem_bytes; /* all workers: what memlock must allow */
+};
+
+/* What the operator should know or must mend; the text names port, value and remedy. */
+enum plan_severity { PLAN_INFO, PLAN_WARNING, PLAN_ERROR, PLAN_SEVERITY_N };
+
+struct plan_notes {
+	struct plan_note {
+		enum plan_severity severity;
+		uint32_t port;	/* PLAN_NONE = about the whole */
+		char *text;
+	} *notes;
+	uint32_t n;
+};
+
+/*
+ * links[i] belongs to conf->ports[i]. Refusals (host traffic, bond, MTU against frame size, unequal
+ * tx queues, cpus not allowed, …) are PLAN_ERROR notes: *ret_plan is then still filled, for
+ * printing, and -EINVAL is returned. -ENOMEM. `conf` must outlive the plan.
+ */
+int plan_make(const struct conf *conf, const struct link *links, const struct topo *topo,
+	      struct plan **ret_plan, struct plan_notes *ret_notes);
+void plan_free(struct plan *plan);
+void plan_notes_fini(struct plan_notes *notes);
+
+/* The largest MTU whose frames fit: frame size − XDP headroom (256) − Ethernet and two tags (22). */
+uint32_t plan_max_mtu(uint32_t frame_size_bytes);
+
+/* --- Difference of two plans (reload, link events) -------------------------------------------- */
+
+/*
+ * What has to be done about one port to get from the old plan to the new one. KEEP and LIVE leave
+ * its sockets alone; REBUILD closes and opens them, ADD and REMOVE are one half of that.
+ */
+enum plan_action { PLAN_KEEP, PLAN_LIVE, PLAN_ADD, PLAN_REMOVE, PLAN_REBUILD, PLAN_ACTION_N };
+
+extern const char *const plan_action_names[PLAN_ACTION_N];
+
+struct plan_diff {
+	enum plan_action *new_ports; /* new->n_ports: KEEP, LIVE, ADD or REBUILD */
+	enum plan_action *old_ports; /* old->n_ports: KEEP, LIVE, REMOVE or REBUILD */
+	uint32_t *old_of;	     /* new->n_ports: index of the same-named port in old, or PLAN_NONE */
+	bool *rebuild_worker;	     /* new->n_workers: its UMEM, CPU or lane layout changed shape, so
+				      * that the worker is replaced and its ports rebuilt */
+	uint32_t *old_worker_of;     /* new->n_workers: the old worker that goes on, or PLAN_NONE */
+	bool is_empty;		     /* nothing to do at all */
+};
+
+/* Pure. Ports are matched by name, workers by (group's ports, number in the group). -ENOMEM. */
+int plan_diff(const struct plan *old, const struct plan *new, struct plan_diff *ret_diff);
+void plan_diff_fini(struct plan_diff *diff);
+
+/* The text of --dry-run and `sluicectl show plan`: stable, one fact a line. */
+void plan_print(const struct plan *plan, const struct plan_notes *notes, FILE *out);
