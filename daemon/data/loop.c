@@ -1,0 +1,463 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The packet path of a worker, and nothing else: one turn over its lanes.
+ *
+ *   reap completions → receive ≤ 64 and put them on the out lane's tx ring → wake tx → refill
+ *
+ * No packet byte is read unless a frame is longer than the out port's MTU allows untagged: a
+ * cross-connect is a wire, and what is not a wire's (PAUSE, control frames) was sorted out by the
+ * XDP program while the frame was in its cache.
+ *
+ * Every loop is bounded by BURST or by a ring; whatever is peeked is released in the same turn;
+ * every frame leaves a turn with an owner: free, fill or tx.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "data/worker.h"
+#include "net/frame.h"
+#include "util/clock.h"
+
+#include "data/hot.h"
+
+#define REAP_BATCH 256	 /* completions per lane and turn: more than a turn can submit */
+#define REFILL_MAX 256	 /* frames per lane and turn, so that the first turns stay short */
+#define BEAT_NS NSEC_PER_MSEC
+
+/* Returns the number of frames that came back. */
+static uint32_t reap_completions(struct lane *lane)
+{
+	struct umem *umem = lane->umem;
+	uint32_t n, index, n_bad = 0;
+
+	if (lane->n_tx == 0)
+		return 0;
+	n = xsk_ring_cons__peek(&lane->xsk.completion, REAP_BATCH, &index);
+	if (n == 0)
+		return 0;
+	for (uint32_t i = 0; i < n; i++) {
+		uint64_t addr = *xsk_ring_cons__comp_addr(&lane->xsk.completion, index + i);
+		uint64_t frame = umem_frame_of(umem, addr);
+
+		if (unlikely(frame >= umem->n_frames ||
+			     umem->owner[frame] != FRAME_TX(lane->tag))) {
+			n_bad++;
+			continue;
+		}
+		umem_put(umem, (uint32_t)frame);
+	}
+	xsk_ring_cons__release(&lane->xsk.completion, n);
+
+	lane->n_tx -= n - n_bad;
+	if (lane->n_tx == 0)
+		lane->kick_pending = false;
+	counter_add(&lane->counters.tx_completed, n - n_bad);
+	if (unlikely(n_bad))
+		counter_add(&lane->counters.bad_completions, n_bad);
+	return n;
+}
+
+/* At most kicks_per_turn system calls; what the kernel leaves is tried again next turn. */
+static void wake_tx(struct lane *lane)
+{
+	for (uint32_t i = 0; i < lane->kicks_per_turn; i++) {
+		int r;
+
+		if (!xsk_ring_prod__needs_wakeup(&lane->xsk.tx))
+			return;
+		r = xsk_wake_tx(&lane->xsk);
+		counter_add(&lane->counters.wakeups_tx, 1);
+		if (likely(r == 0)) {
+			/* A zero-copy driver may fall asleep with packets left: watch it to the end. */
+			lane->kick_pending = lane->xsk.is_zerocopy;
+			return;
+		}
+		if (r != -EAGAIN && r != -ENOBUFS && r != -EBUSY) {
+			/* Down or gone: the packets wait in the ring for the next submit or set. */
+			counter_add(&lane->counters.wakeup_errors, 1);
+			lane->kick_pending = false;
+			return;
+		}
+		counter_add(&lane->counters.wakeup_again, 1);
+	}
+}
+
+/* Room on a tx ring for at most n packets; if there is too little, the kernel gets one chance. */
+static uint32_t tx_room(struct lane *out, uint32_t n)
+{
+	/* The kernel refuses to send what the completion ring could not take back. */
+	uint32_t room = MIN(xsk_prod_nb_free(&out->xsk.tx, n),
+			    out->xsk.completion.size - out->n_tx);
+
+	if (likely(room >= n))
+		return n;
+	wake_tx(out);
+	(void)reap_completions(out);
+	room = MIN(xsk_prod_nb_free(&out->xsk.tx, n), out->xsk.completion.size - out->n_tx);
+	return MIN(room, n);
+}
+
+/* What becomes of a burst, summed in registers and written to the counters once. */
+struct burst {
+	uint32_t n_taken; /* frames that were ours */
+	uint32_t n_sent;
+	uint64_t rx_bytes;
+	uint64_t tx_bytes;
+	uint32_t n_dropped;
+	uint32_t drops[DROP_N];
+};
+
+static __attribute__((cold, noinline)) void drop(struct burst *burst, enum drop_reason reason)
+{
+	burst->drops[reason]++;
+	burst->n_dropped++;
+}
+
+/* Moves a packet into a frame of the out lane's UMEM; false if there is no frame. */
+static bool copy_frame(struct lane *in, struct lane *out, uint64_t *io_addr, uint32_t len)
+{
+	struct umem *to = out->umem;
+	uint32_t frame;
+
+	if (unlikely(to->n_free == 0 || len > 1U << to->frame_shift))
+		return false;
+	frame = umem_take(to);
+	memcpy(to->area + umem_frame_addr(to, frame), in->umem->area + *io_addr, len);
+	umem_put(in->umem, (uint32_t)umem_frame_of(in->umem, *io_addr));
+	*io_addr = umem_frame_addr(to, frame);
+	return true;
+}
+
+/*
+ * The one body of forwarding. `copies` is constant in each caller: between lanes of one UMEM a
+ * frame changes hands and nothing is copied.
+ */
+static inline __attribute__((always_inline)) void
+forward_burst(struct lane *in, struct lane *out, uint32_t max_len, uint32_t index, uint32_t n,
+	      bool copies, struct burst *burst)
+{
+	struct umem *umem = in->umem;
+	const uint8_t fill_mark = FRAME_FILL(in->tag);
+	const uint8_t tx_mark = FRAME_TX(out->tag);
+	const uint64_t offset_mask = (1ULL << umem->frame_shift) - 1;
+	const uint32_t room = tx_room(out, n);
+	const uint32_t tx_start = out->xsk.tx.cached_prod;
+
+	for (uint32_t i = 0; i < n; i++) {
+		const struct xdp_desc *desc = xsk_ring_cons__rx_desc(&in->xsk.rx, index + i);
+		uint64_t addr = desc->addr;
+		const uint32_t len = desc->len;
+		const uint64_t frame = addr >> umem->frame_shift;
+		struct xdp_desc *tx;
+
+		burst->rx_bytes += len;
+		/* Descriptors are input: a frame that we did not give away is not ours to pass on. */
+		if (unlikely(frame >= umem->n_frames || umem->owner[frame] != fill_mark)) {
+			drop(burst, DROP_INTERNAL);
+			continue;
+		}
+		burst->n_taken++;
+		if (unlikely((addr & offset_mask) + len > offset_mask + 1)) {
+			drop(burst, DROP_INTERNAL);
+			umem_put(umem, (uint32_t)frame);
+			continue;
+		}
+		if (unlikely(len < ETH_HLEN)) {
+			drop(burst, DROP_MALFORMED);
+			umem_put(umem, (uint32_t)frame);
+			continue;
+		}
+		if (unlikely(!frame_fits(umem->area + addr, len, max_len))) {
+			drop(burst, DROP_MTU);
+			umem_put(umem, (uint32_t)frame);
+			continue;
+		}
+		if (unlikely(burst->n_sent == room)) {
+			drop(burst, DROP_TX_RING_FULL);
+			umem_put(umem, (uint32_t)frame);
+			continue;
+		}
+		if (copies && !copy_frame(in, out, &addr, len)) {
+			drop(burst, DROP_UMEM_EXHAUSTED);
+			umem_put(umem, (uint32_t)frame);
+			continue;
+		}
+		out->umem->owner[addr >> out->umem->frame_shift] = tx_mark;
+		tx = xsk_ring_prod__tx_desc(&out->xsk.tx, tx_start + burst->n_sent++);
+		tx->addr = addr;
+		tx->len = len;
+		tx->options = 0;
+		burst->tx_bytes += len;
+	}
+}
+
+static void forward_zerocopy(struct lane *in, struct lane *out, uint32_t max_len, uint32_t index,
+			     uint32_t n, struct burst *burst)
+{
+	forward_burst(in, out, max_len, index, n, false, burst);
+}
+
+static void forward_copy(struct lane *in, struct lane *out, uint32_t max_len, uint32_t index,
+			 uint32_t n, struct burst *burst)
+{
+	forward_burst(in, out, max_len, index, n, true, burst);
+	counter_add(&out->counters.copied, burst->n_sent);
+}
+
+/* The out port is missing or down. */
+static __attribute__((cold, noinline)) void drop_burst(struct lane *in, uint32_t index, uint32_t n,
+						       struct burst *burst)
+{
+	struct umem *umem = in->umem;
+
+	for (uint32_t i = 0; i < n; i++) {
+		const struct xdp_desc *desc = xsk_ring_cons__rx_desc(&in->xsk.rx, index + i);
+		uint64_t frame = umem_frame_of(umem, desc->addr);
+
+		burst->rx_bytes += desc->len;
+		if (frame >= umem->n_frames || umem->owner[frame] != FRAME_FILL(in->tag)) {
+			drop(burst, DROP_INTERNAL);
+			continue;
+		}
+		burst->n_taken++;
+		drop(burst, DROP_LINK_DOWN);
+		umem_put(umem, (uint32_t)frame);
+	}
+}
+
+static void count_rx(struct lane *in, uint32_t n, const struct burst *burst)
+{
+	in->n_fill -= burst->n_taken;
+	counter_add(&in->counters.rx_packets, n);
+	counter_add(&in->counters.rx_bytes, burst->rx_bytes);
+	counter_add(&in->counters.fill_taken, burst->n_taken);
+	counter_add(&in->counters.forwarded, burst->n_sent);
+	if (unlikely(burst->n_dropped)) {
+		for (unsigned i = 0; i < DROP_N; i++)
+			counter_add(&in->counters.drops[i], burst->drops[i]);
+	}
+}
+
+static void submit_tx(struct lane *out, const struct burst *burst)
+{
+	if (burst->n_sent == 0)
+		return;
+	out->xsk.tx.cached_prod += burst->n_sent;
+	xsk_ring_prod__submit(&out->xsk.tx, burst->n_sent);
+	out->n_tx += burst->n_sent;
+	out->kick_pending = true;
+	counter_add(&out->counters.tx_packets, burst->n_sent);
+	counter_add(&out->counters.tx_bytes, burst->tx_bytes);
+}
+
+static uint32_t receive_burst(const struct worker_route *route)
+{
+	struct lane *in = route->rx;
+	struct lane *out = route->out;
+	struct burst burst;
+	uint32_t index, n;
+
+	n = xsk_ring_cons__peek(&in->xsk.rx, BURST, &index);
+	if (n == 0) {
+		/* Only drivers that asked for it, and busy polling, want a call here. */
+		if (unlikely(in->polls_rx || xsk_ring_prod__needs_wakeup(&in->xsk.fill))) {
+			(void)xsk_wake_rx(&in->xsk);
+			counter_add(&in->counters.wakeups_rx, 1);
+		}
+		return 0;
+	}
+	memset(&burst, 0, sizeof(burst));
+	if (unlikely(!out))
+		drop_burst(in, index, n, &burst);
+	else if (likely(out->umem == in->umem))
+		forward_zerocopy(in, out, route->max_len, index, n, &burst);
+	else
+		forward_copy(in, out, route->max_len, index, n, &burst);
+	xsk_ring_cons__release(&in->xsk.rx, n);
+	count_rx(in, n, &burst);
+	if (likely(out))
+		submit_tx(out, &burst);
+	return n;
+}
+
+/*
+ * Keeps the fill ring full. n_fill also counts packets that wait in the rx ring, so a worker that
+ * falls behind does not give away the frames that its tx side needs.
+ */
+static void refill(struct lane *lane)
+{
+	struct umem *umem = lane->umem;
+	uint32_t n = lane->xsk.fill.size - lane->n_fill;
+	uint32_t index;
+
+	if (n < lane->refill_batch)
+		return;
+	n = MIN(MIN(n, umem->n_free), REFILL_MAX);
+	n = MIN(n, xsk_prod_nb_free(&lane->xsk.fill, n));
+	if (n == 0)
+		return;
+	(void)xsk_ring_prod__reserve(&lane->xsk.fill, n, &index);
+	for (uint32_t i = 0; i < n; i++) {
+		uint32_t frame = umem_take(umem);
+
+		umem->owner[frame] = FRAME_FILL(lane->tag);
+		*xsk_ring_prod__fill_addr(&lane->xsk.fill, index + i) =
+			umem_frame_addr(umem, frame);
+	}
+	xsk_ring_prod__submit(&lane->xsk.fill, n);
+	lane->n_fill += n;
+	umem->min_free = MIN(umem->min_free, umem->n_free);
+	counter_add(&lane->counters.fill_posted, n);
+}
+
+static void count_batch(struct worker_counters *counters, uint32_t n)
+{
+	uint32_t bucket = n > 1 ? 32U - (uint32_t)__builtin_clz(n - 1) : 0;
+
+	counter_add(&counters->batch[bucket], 1);
+	counter_add(&counters->batch_packets, n);
+}
+
+static void sample_residence(struct worker *worker)
+{
+	uint64_t ns = clock_now_ns() - worker->now_ns;
+	uint64_t us = ns / NSEC_PER_USEC;
+	uint32_t bucket = us > 1 ? 64U - (uint32_t)__builtin_clzll(us - 1) : 0;
+
+	worker->residence_countdown = RESIDENCE_SAMPLE;
+	counter_add(&worker->counters.residence[MIN(bucket, RESIDENCE_BUCKETS - 1U)], 1);
+	counter_add(&worker->counters.residence_sum_ns, ns);
+}
+
+uint32_t worker_turn(struct worker *worker)
+{
+	const struct worker_set *set = worker->set;
+	uint32_t n_moved = 0;
+	bool received = false;
+
+	for (uint32_t i = 0; i < set->n_lanes; i++)
+		n_moved += reap_completions(set->routes[i].rx);
+
+	for (uint32_t i = 0; i < set->n_lanes; i++) {
+		uint32_t n = receive_burst(&set->routes[i]);
+
+		if (n > 0) {
+			count_batch(&worker->counters, n);
+			n_moved += n;
+			received = true;
+		}
+	}
+
+	for (uint32_t i = 0; i < set->n_lanes; i++) {
+		if (set->routes[i].rx->kick_pending)
+			wake_tx(set->routes[i].rx);
+	}
+	if (received && --worker->residence_countdown == 0)
+		sample_residence(worker);
+
+	for (uint32_t i = 0; i < set->n_lanes; i++)
+		refill(set->routes[i].rx);
+
+	counter_add(&worker->counters.turns, 1);
+	return n_moved;
+}
+
+bool worker_tx_is_pending(const struct worker *worker)
+{
+	for (uint32_t i = 0; i < worker->set->n_lanes; i++) {
+		if (worker->set->routes[i].rx->kick_pending)
+			return true;
+	}
+	return false;
+}
+
+/* --- Between turns -------------------------------------------------------------------------- */
+
+static void beat(struct worker *worker)
+{
+	const struct worker_set *set = worker->set;
+
+	worker->beat_value++;
+	worker->last_beat_ns = worker->now_ns;
+	atomic_store_explicit(&worker->beat, worker->beat_value, memory_order_relaxed);
+	atomic_store_explicit(&worker->beat_at_ns, worker->now_ns, memory_order_relaxed);
+	for (uint32_t i = 0; i < set->n_beats; i++)
+		__atomic_store_n(set->beats[i], worker->beat_value, __ATOMIC_RELAXED);
+}
+
+/* A sequence count around the states, so that control sees one consistent cut. */
+static void publish_frames(struct worker *worker)
+{
+	const struct worker_set *set = worker->set;
+	uint32_t seq = atomic_load_explicit(&worker->frames_seq, memory_order_relaxed);
+
+	atomic_store_explicit(&worker->frames_seq, seq + 1, memory_order_relaxed);
+	atomic_thread_fence(memory_order_release);
+	for (uint32_t u = 0; u < worker->n_umems; u++) {
+		const struct umem *umem = &worker->umems[u];
+		struct frame_states states = {
+			.free = umem->n_free,
+			.quarantine = umem->n_quarantine,
+			.min_free = umem->min_free,
+		};
+
+		for (uint32_t i = 0; i < set->n_lanes; i++) {
+			const struct lane *lane = set->routes[i].rx;
+
+			if (lane->umem == umem) {
+				states.fill += lane->n_fill;
+				states.tx += lane->n_tx;
+			}
+		}
+		states.lost = (int64_t)umem->n_frames - states.free - states.fill - states.tx -
+			      states.quarantine;
+		worker->frames[u] = states;
+	}
+	/* pairs with the acquire in worker_frames() */
+	atomic_store_explicit(&worker->frames_seq, seq + 2, memory_order_release);
+}
+
+void worker_housekeep(struct worker *worker)
+{
+	if (worker->now_ns - worker->last_beat_ns < BEAT_NS)
+		return;
+	beat(worker);
+	publish_frames(worker);
+}
+
+static bool set_has_lane(const struct worker_set *set, const struct lane *lane)
+{
+	for (uint32_t i = 0; i < set->n_lanes; i++) {
+		if (set->routes[i].rx == lane)
+			return true;
+	}
+	return false;
+}
+
+void worker_take_set(struct worker *worker)
+{
+	/* pairs with the release in worker_publish() */
+	const struct worker_set *next = atomic_load_explicit(&worker->next, memory_order_acquire);
+	const struct worker_set *old = worker->set;
+
+	if (likely(next == old))
+		return;
+	for (uint32_t i = 0; old && i < old->n_lanes; i++) {
+		const struct lane *lane = old->routes[i].rx;
+
+		if (!set_has_lane(next, lane))
+			lane->umem->n_quarantine += lane->n_fill + lane->n_tx;
+	}
+	for (uint32_t u = 0; u < worker->n_umems; u++) {
+		for (uint32_t i = 0; i < next->n_reclaim[u]; i++)
+			(void)umem_reclaim(&worker->umems[u], next->reclaim[u][i]);
+	}
+	/* A link that came back has packets waiting that nobody would submit again. */
+	for (uint32_t i = 0; i < next->n_lanes; i++)
+		next->routes[i].rx->kick_pending = next->routes[i].rx->n_tx > 0;
+	worker->set = next;
+	beat(worker);
+	publish_frames(worker);
+	/* pairs with the acquire in worker_seen(): control owns what the new set does not name */
+	atomic_store_explicit(&worker->seen, next->generation, memory_order_release);
+}

@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * A worker: one thread pinned to one CPU, the UMEM(s) of its lanes, and the loop over them.
+ *
+ * Theory of operation
+ *
+ * Control and worker share three channels and no lock (style.md T3):
+ *
+ *   worker_set    control ──release──► worker: which lanes to serve and where each sends. A set is
+ *                 immutable; the worker takes up a new one between two turns and then stores its
+ *                 generation in `seen`. Control may free the old set, and owns the lanes that are
+ *                 not in the new one, once worker_seen() ≥ the new generation.
+ *   counters      worker ──relaxed──► control, at any time.
+ *   flags         control ──relaxed──► worker: stop.
+ *
+ * Liveness. At most once a millisecond, asleep too at least every beat_interval_ns, the worker
+ * bumps `beat`: in its own memory for the watchdog, and through worker_set.beats[] in the
+ * heartbeat map of every port that it serves, where the XDP program looks.
+ *
+ * Removing a lane (design.md §4.5), with packets in flight: control empties the XSKMAP slot and
+ * waits out a grace period, so nothing new comes in; the worker goes on as ever and thereby drains
+ * rx and completes tx, while control watches xsk_rx_waiting() and the counters; then control
+ * publishes a set without the lane. The frames that the kernel still holds are counted as
+ * quarantine until a later set lists the lane's tag in reclaim[].
+ */
+#pragma once
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "data/counters.h"
+#include "data/lane.h"
+#include "kern/umem.h"
+#include "util/macros.h"
+
+/* Ports of one group (heartbeat lines) and lanes of one worker. */
+#define WORKER_MAX_BEATS 64
+#define WORKER_MAX_LANES UMEM_MAX_LANES
+/* A group whose ports bind in unlike modes has one UMEM for zero-copy lanes and one for the rest. */
+#define WORKER_MAX_UMEMS 2
+
+/* Packets per burst: grout measured 64 best, 256 adds L1 misses (afxdp.md §3.2). */
+#define BURST 64
+
+struct worker_set {
+	uint64_t generation; /* 1, 2, …: set by worker_publish() */
+	uint32_t n_lanes;
+	struct worker_route {
+		struct lane *rx;
+		struct lane *out; /* NULL: the out port is missing or down, drop{link_down} */
+		uint32_t max_len; /* of an untagged frame on the out port: MTU + Ethernet header */
+	} routes[WORKER_MAX_LANES];
+	uint32_t n_beats;
+	uint64_t *beats[WORKER_MAX_BEATS]; /* lines of the ports' heartbeat maps */
+	uint8_t reclaim[WORKER_MAX_UMEMS][WORKER_MAX_LANES]; /* tags whose quarantine is over … */
+	uint32_t n_reclaim[WORKER_MAX_UMEMS];		     /* … per UMEM */
+};
+
+struct worker {
+	/* read-mostly, set by control before the thread starts */
+	struct umem umems[WORKER_MAX_UMEMS];
+	uint32_t n_umems;
+	uint32_t cpu;
+	uint64_t spin_ns;	   /* how long to look for work before sleeping */
+	uint64_t beat_interval_ns; /* longest sleep; ≤ a quarter of the smallest stall_timeout */
+	char name[16];		   /* of the thread: shown by top -H and in core dumps */
+	pthread_t thread;
+	bool is_started;
+
+	/* w: control, r: worker */
+	_Atomic(const struct worker_set *) next CACHE_ALIGNED;
+	_Atomic bool stop;
+
+	/* w: worker, r: control */
+	_Atomic uint64_t seen CACHE_ALIGNED; /* generation of the set in use */
+	_Atomic uint64_t beat;		     /* turns into liveness: see worker_beat() */
+	_Atomic uint64_t beat_at_ns;	     /* clock_now_ns() of the latest beat */
+	_Atomic int32_t tid;
+	_Atomic int32_t start_error; /* errno of pinning to the CPU; 0 = pinned */
+	_Atomic uint32_t frames_seq; /* odd while frames[] is being written */
+	struct frame_states frames[WORKER_MAX_UMEMS];
+	struct worker_counters counters;
+
+	/* private to the worker */
+	const struct worker_set *set CACHE_ALIGNED;
+	uint64_t now_ns; /* of this turn */
+	uint64_t last_work_ns;
+	uint64_t last_beat_ns;
+	uint64_t beat_value;
+	uint32_t residence_countdown;
+};
+
+/*
+ * Zeroes and sets the defaults; the UMEMs are then initialised by the caller, and the first set is
+ * published before worker_start(). Thread: control.
+ */
+void worker_init(struct worker *worker, const char *name, uint32_t cpu, uint64_t beat_interval_ns);
+
+/* Starts the thread; the worker pins itself before the first turn. -errno of pthread_create. */
+int worker_start(struct worker *worker);
+
+/*
+ * Hands over a new set, which the caller keeps alive and constant until worker_seen() reaches the
+ * generation returned. Thread: control.
+ */
+uint64_t worker_publish(struct worker *worker, struct worker_set *set);
+
+/* Generation of the set that the worker uses now. */
+static inline uint64_t worker_seen(const struct worker *worker)
+{
+	/* pairs with the release in worker_take_set(): the old set is not touched any more */
+	return atomic_load_explicit(&worker->seen, memory_order_acquire);
+}
+
+/* Changes whenever the worker is alive; for the watchdog. */
+static inline uint64_t worker_beat(const struct worker *worker)
+{
+	return atomic_load_explicit(&worker->beat, memory_order_relaxed);
+}
+
+/*
+ * Asks the worker to stop after its current turn, and waits at most timeout_ns for the thread to
+ * end. -ETIMEDOUT: it hangs; its memory must then never be freed. Thread: control.
+ */
+int worker_stop(struct worker *worker, uint64_t timeout_ns);
+
+/* A consistent copy of a UMEM's frame states. Bounded tries; false if the worker kept writing. */
+bool worker_frames(const struct worker *worker, uint32_t umem, struct frame_states *ret_states);
+
+/* --- data/loop.c, called by the thread body and by the tests on fake rings --------------------- */
+
+/* Takes up a newly published set, if there is one. */
+void worker_take_set(struct worker *worker);
+
+/*
+ * One turn: reap completions, receive and forward one burst per lane, wake tx, refill. Returns the
+ * number of descriptors moved; 0 means that there was nothing to do.
+ */
+uint32_t worker_turn(struct worker *worker);
+
+/* Beats and publishes the frame states if a millisecond has passed since the last time. */
+void worker_housekeep(struct worker *worker);
+
+/* Does any lane have packets that the kernel has not taken yet? Then the worker sleeps briefly. */
+bool worker_tx_is_pending(const struct worker *worker);
