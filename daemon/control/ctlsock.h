@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The control socket: a unix stream socket, one request line in, one JSON object out, close.
+ * The file's mode and group are the policy (0660); each request that changes state is logged with
+ * the peer's uid and pid (SO_PEERCRED).
+ *
+ *   request   verb and arguments separated by blanks, at most 4 KiB, ended by a newline: "detach wan"
+ *   answer    {"api": 1, "ok": true, …} or {"api": 1, "ok": false, "error": "…"}
+ *
+ * Limits: 16 clients, 5 s each. A slow or silent client costs a timer, nothing else.
+ * Verbs are rows of one table in ctlsock.c.
+ *
+ * Thread: control.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct ctlsock;
+struct report;
+typedef struct sd_event sd_event;
+
+/* What the verbs do to the daemon; implemented by control/life.c. `arg` is passed through. */
+struct ctlsock_ops {
+	/* A fresh report; the socket calls report_fini(). */
+	int (*report)(void *arg, struct report *ret_report);
+	/*
+	 * Reads the configured file again and applies it, synchronously. -EINVAL: refused, nothing has
+	 * changed; `ret_text` says why (all lines), or what was done. `dry_run` only says it.
+	 */
+	int (*reload)(void *arg, bool dry_run, char *ret_text, size_t size);
+	/* The panic switch and its opposite. -ENOENT: no such port. "*" is every port. */
+	int (*set_detached)(void *arg, const char *port, bool detached);
+	/* The plan's text (plan_print). Returns a string to be freed, or NULL. */
+	char *(*plan_text)(void *arg);
+	/* Every request is told here, for the counters of the report. */
+	void (*counted)(void *arg, bool ok);
+};
+
+/* Creates the socket (a stale one is replaced, a living one is -EADDRINUSE), mode 0660. */
+int ctlsock_open(sd_event *event, const char *path, const struct ctlsock_ops *ops, void *arg,
+		 struct ctlsock **ret_ctlsock);
+/* Closes and unlinks. */
+void ctlsock_close(struct ctlsock *ctlsock);

@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What the daemon knows about itself at one moment, as one value: the source of /metrics, of every
+ * sluicectl answer, of STATUS= and of /readyz. One datum has one place, so the page, the tool and
+ * the journal cannot disagree.
+ *
+ * The engine fills it (engine_report in control/engine.h), main's life adds the daemon's own part,
+ * and the renderers (control/metrics.c, control/answers.c) only read. Making one is loads of
+ * counters plus one getsockopt per queue, one map read and one netlink request per port; it never
+ * touches a worker.
+ *
+ * Counters include what closed lanes and replaced programs had counted ("totals are carried over a
+ * rebuild"): they never go backwards while the daemon lives.
+ *
+ * Thread: control.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "bpf/sluice_abi.h"
+#include "control/conf.h"
+#include "control/link.h"
+#include "data/counters.h"
+#include "data/worker.h"
+#include "kern/xsk.h"
+
+/* The six counters of XDP_STATISTICS, in the kernel's order. */
+struct report_xsk {
+	uint64_t rx_dropped;
+	uint64_t rx_invalid_descs;
+	uint64_t tx_invalid_descs;
+	uint64_t rx_ring_full;
+	uint64_t fill_ring_empty;
+	uint64_t tx_ring_empty;
+};
+
+struct report_queue {
+	uint32_t queue;
+	uint32_t worker;    /* index into report.workers; UINT32_MAX = the kernel's queue */
+	bool is_bound;	    /* a socket is open and in the XSKMAP */
+	bool is_zerocopy;
+	bool busy_poll_active; /* asked for and with a NAPI id */
+	uint32_t rx_waiting;   /* in the rx ring now */
+	uint32_t in_tx;	       /* submitted and not completed */
+	struct lane_counters counters;
+	struct report_xsk xsk;
+};
+
+/* What a port is doing, as one word for status, log and tests. */
+enum port_state {
+	PORT_FORWARDING, /* attached, every planned queue bound, link up */
+	PORT_PASSING,	 /* `forward = pass`: attached, everything to the kernel */
+	PORT_DETACHED,	 /* by sluicectl detach: everything to the kernel until attach */
+	PORT_LINK_DOWN,	 /* attached and bound, no carrier or administratively down */
+	PORT_ABSENT,	 /* no interface of that name */
+	PORT_REBUILDING, /* being bound again; retried until it works */
+	PORT_FAILED,	 /* refused for a reason that waiting does not mend; see `problem` */
+	PORT_STATE_N
+};
+
+extern const char *const port_state_names[PORT_STATE_N]; /* "forwarding", "passing", … */
+
+struct report_port {
+	const struct conf_port *conf;
+	struct link link; /* fresh state and statistics */
+	enum port_state state;
+	char problem[256]; /* "" if none: what is wrong and what to do */
+	bool is_attached;
+	bool is_pinned;
+	enum xsk_mode mode; /* XSK_MODE_N: no socket */
+	uint32_t prog_id;
+	uint64_t n_rebinds;
+	uint64_t verdicts[SLUICE_V_N];
+	struct report_queue *queues; /* n_queues, ascending */
+	uint32_t n_queues;
+};
+
+struct report_worker {
+	char name[16];
+	uint32_t cpu;
+	bool is_pinned_to_cpu;
+	int numa_node; /* of its (first) UMEM, verified; -1 = unknown */
+	bool is_huge;
+	bool is_stalled; /* no beat for longer than a second */
+	int32_t tid;
+	uint64_t beat_age_ns;
+	uint64_t n_preemptions; /* nonvoluntary_ctxt_switches of the thread */
+	uint32_t n_frames;	/* over its UMEMs */
+	uint64_t umem_bytes;
+	struct frame_states frames; /* summed over its UMEMs */
+	struct worker_counters counters;
+};
+
+struct report {
+	/* the daemon */
+	bool is_ready;	  /* everything that the configuration names is attached and bound */
+	bool is_degraded; /* ready or not, something is not as configured; `status_line` says what */
+	bool is_draining;
+	char status_line[512]; /* the text of STATUS= */
+	const char *config_path;
+	char config_sha256[65];
+	bool config_differs_from_file; /* the file on disk is not the one running */
+	bool last_reload_ok;
+	char last_reload_error[512];
+	uint64_t n_reloads, n_reload_failures;
+	double last_reload_unix_s;
+	double start_unix_s;
+	uint64_t n_control_requests, n_control_failures;
+	uint64_t n_netlink_resyncs;
+	/* the packet plane */
+	struct report_port *ports;
+	uint32_t n_ports;
+	struct report_worker *workers;
+	uint32_t n_workers;
+};
+
+/* Releases what the report owns; conf and strings are borrowed. A zeroed report is fine. */
+void report_fini(struct report *report);
