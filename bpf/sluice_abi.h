@@ -22,11 +22,11 @@
 #define SLUICE_NO_WORKER 0xffff
 
 /*
- * heartbeat[0] is the port's line, heartbeat[1 + w] the line of worker w (numbered over the whole
- * daemon). One cache line each, so that a beating worker disturbs nobody.
+ * heartbeat[0] is the port's line, heartbeat[1 + w] the line of worker w, numbered within the port's
+ * forwarding group. One cache line each, so that a beating worker disturbs nobody.
  */
 struct sluice_heartbeat {
-	__u64 beat;   /* line 1 + w: bumped by worker w, at most once a millisecond; any change is life */
+	__u64 beat;   /* line 1 + w: bumped by worker w, at most once a ms; any change is life */
 	__u64 detach; /* line 0: non-zero = every frame passes to the kernel, at once */
 	__u64 pad[6];
 };
