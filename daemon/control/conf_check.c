@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Checks across lines: what a port must have, that cross-connects are mutual, that no two ports
+ * share an interface.
+ *
+ * A value that was refused has been reported once and is not judged again: each check first asks
+ * whether what it looks at is sound.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "control/conf_section.h"
+#include "control/conf_suggest.h"
+#include "control/conf_value.h"
+
+static bool is_given(const struct conf_section *section, enum conf_key_id id)
+{
+	return section->origins[id].line != 0;
+}
+
+/* Given, or by default, and not refused. */
+static bool is_sound(const struct conf_section *section, enum conf_key_id id)
+{
+	return !section->is_wrong[id] && (is_given(section, id) || conf_keys[id].default_text);
+}
+
+static void report(struct conf_report *report, const struct conf_section *section,
+		   enum conf_key_id id, const char *what)
+{
+	struct conf_where where = conf_where(section, &conf_keys[id]);
+	unsigned line = section->origins[id].line ? section->origins[id].line : section->line;
+
+	conf_report_add(report, line, where.text, "%s", what);
+}
+
+static void check_required(const struct conf_section *section, struct conf_report *errors)
+{
+	for (enum conf_key_id id = 0; id < CONF_KEYS_N; id++) {
+		const struct conf_key *key = &conf_keys[id];
+		char expected[256] = "", what[320];
+		FILE *out;
+
+		if (key->section != section->kind || !key->in_conf || key->default_text ||
+		    is_given(section, id))
+			continue;
+		out = fmemopen(expected, sizeof(expected), "w");
+		if (out) {
+			conf_value_print_expected(key, out);
+			(void)fclose(out);
+		}
+		(void)snprintf(what, sizeof(what), "missing; expected %s", expected);
+		report(errors, section, id, what);
+	}
+}
+
+static void report_no_peer(const struct conf_sections *sections, const struct conf_section *section,
+			   struct conf_report *errors)
+{
+	const char *peer = section->value.port.peer;
+	struct conf_suggest suggest = {.word = peer};
+	char what[128];
+
+	for (unsigned i = 0; i < sections->n; i++) {
+		const struct conf_section *other = &sections->at[i];
+
+		if (other->kind == CONF_SECTION_PORT && other != section)
+			conf_suggest_offer(&suggest, other->name);
+	}
+	if (suggest.best)
+		(void)snprintf(what, sizeof(what), "there is no [port %s]; did you mean \"%s\"?",
+			       peer, suggest.best);
+	else
+		(void)snprintf(what, sizeof(what), "there is no [port %s]", peer);
+	report(errors, section, CONF_KEY_PORT_forward, what);
+}
+
+/* A wire has two ends, and each must name the other. */
+static void check_xconnect(const struct conf_sections *sections, const struct conf_section *section,
+			   struct conf_report *errors)
+{
+	const struct conf_port *port = &section->value.port;
+	const struct conf_section *peer;
+	char what[160];
+
+	if (!is_sound(section, CONF_KEY_PORT_forward) || port->forward != CONF_FORWARD_XCONNECT)
+		return;
+	if (strcmp(port->peer, section->name) == 0) {
+		report(errors, section, CONF_KEY_PORT_forward,
+		       "a port cannot be cross-connected with itself");
+		return;
+	}
+	peer = conf_find_section(sections, CONF_SECTION_PORT, port->peer);
+	if (!peer) {
+		report_no_peer(sections, section, errors);
+		return;
+	}
+	if (!is_sound(peer, CONF_KEY_PORT_forward))
+		return;
+	if (peer->value.port.forward == CONF_FORWARD_XCONNECT &&
+	    strcmp(peer->value.port.peer, section->name) == 0)
+		return;
+	(void)snprintf(what, sizeof(what),
+		       "[port %s] does not answer with \"forward = xconnect %s\" (line %u)",
+		       peer->name, section->name, peer->origins[CONF_KEY_PORT_forward].line);
+	report(errors, section, CONF_KEY_PORT_forward, what);
+}
+
+static void check_pass_control(const struct conf_section *section, struct conf_report *errors)
+{
+	const struct conf_port *port = &section->value.port;
+
+	if (!is_sound(section, CONF_KEY_PORT_pass_control) || !port->pass_control ||
+	    !is_sound(section, CONF_KEY_PORT_forward) || port->forward == CONF_FORWARD_XCONNECT)
+		return;
+	report(errors, section, CONF_KEY_PORT_pass_control,
+	       "only with \"forward = xconnect NAME\"");
+}
+
+/* Reported at the later of the two. */
+static void check_interface(const struct conf_sections *sections, unsigned index,
+			    struct conf_report *errors)
+{
+	const struct conf_section *section = &sections->at[index];
+	const char *interface = section->value.port.interface;
+	char what[160];
+
+	if (!is_sound(section, CONF_KEY_PORT_interface))
+		return;
+	for (unsigned i = 0; i < index; i++) {
+		const struct conf_section *other = &sections->at[i];
+
+		if (other->kind != CONF_SECTION_PORT || other->is_broken ||
+		    !is_sound(other, CONF_KEY_PORT_interface) ||
+		    strcmp(other->value.port.interface, interface) != 0)
+			continue;
+		(void)snprintf(what, sizeof(what),
+			       "\"%s\" is the interface of [port %s] already (line %u)", interface,
+			       other->name, other->origins[CONF_KEY_PORT_interface].line);
+		report(errors, section, CONF_KEY_PORT_interface, what);
+		return;
+	}
+}
+
+static void check_sockets(const struct conf_section *section, struct conf_report *errors)
+{
+	const struct conf_daemon *daemon = &section->value.daemon;
+
+	if (!is_sound(section, CONF_KEY_DAEMON_control_socket) ||
+	    !is_sound(section, CONF_KEY_DAEMON_metrics_listen) ||
+	    strncmp(daemon->metrics_listen, "unix:", 5) != 0 ||
+	    strcmp(daemon->metrics_listen + 5, daemon->control_socket) != 0)
+		return;
+	report(errors, section, CONF_KEY_DAEMON_metrics_listen, "the same path as control_socket");
+}
+
+void conf_check(const struct conf_sections *sections, struct conf_report *errors)
+{
+	for (unsigned i = 0; i < sections->n; i++) {
+		const struct conf_section *section = &sections->at[i];
+
+		if (section->is_broken)
+			continue;
+		if (section->kind == CONF_SECTION_DAEMON)
+			check_sockets(section, errors);
+		if (section->kind != CONF_SECTION_PORT)
+			continue;
+		check_required(section, errors);
+		check_xconnect(sections, section, errors);
+		check_pass_control(section, errors);
+		check_interface(sections, i, errors);
+	}
+}

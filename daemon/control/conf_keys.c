@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The rows of control/conf_keys.h laid down as constant arrays, with the words of every enum.
+ */
+#include "control/conf_keys.h"
+
+#include <assert.h>
+#include <stddef.h>
+
+#include "util/macros.h"
+
+const struct conf_section_type conf_section_types[] = {
+	[CONF_SECTION_DAEMON] = {.kind = "daemon", .max = 1},
+	[CONF_SECTION_PORT] = {.kind = "port", .has_name = true, .max = CONF_MAX_PORTS},
+	[CONF_SECTION_ROUTE] = {.kind = "route", .max = 1, .later = true},
+	[CONF_SECTION_LISTENER] = {.kind = "listener", .has_name = true, .max = 256, .later = true},
+	[CONF_SECTION_BACKEND] = {.kind = "backend", .has_name = true, .max = 256, .later = true},
+};
+static_assert(ARRAY_SIZE(conf_section_types) == CONF_SECTION_N, "a section has no row");
+
+const char *const conf_reload_names[] = {
+	[CONF_RELOAD_LIVE] = "live",
+	[CONF_RELOAD_PORT] = "port",
+	[CONF_RELOAD_RESTART] = "restart",
+};
+static_assert(ARRAY_SIZE(conf_reload_names) == CONF_RELOAD_N, "a reload class has no name");
+
+const struct conf_choice conf_choices_huge_pages[] = {
+	[CONF_HUGE_AUTO] = {.text = "auto"},
+	[CONF_HUGE_ON] = {.text = "on"},
+	[CONF_HUGE_OFF] = {.text = "off"},
+};
+static_assert(ARRAY_SIZE(conf_choices_huge_pages) == CONF_HUGE_N, "a word is missing");
+
+const struct conf_choice conf_choices_mode[] = {
+	[CONF_MODE_AUTO] = {.text = "auto"},
+	[CONF_MODE_ZEROCOPY] = {.text = "zerocopy"},
+	[CONF_MODE_COPY] = {.text = "copy"},
+	[CONF_MODE_GENERIC] = {.text = "generic"},
+};
+static_assert(ARRAY_SIZE(conf_choices_mode) == CONF_MODE_N, "a word is missing");
+
+/* Words of later versions stand behind the enum's own, so that they never become a value. */
+const struct conf_choice conf_choices_forward[] = {
+	[CONF_FORWARD_PASS] = {.text = "pass"},
+	[CONF_FORWARD_XCONNECT] = {.text = "xconnect", .needs_name = true},
+	[CONF_FORWARD_N] = {.text = "route", .later = true},
+	[CONF_FORWARD_N + 1] = {.text = "bridge", .needs_name = true, .later = true},
+};
+static_assert(ARRAY_SIZE(conf_choices_forward) == CONF_FORWARD_N + 2, "a word is missing");
+
+/* One word, hence no enum and no field yet. */
+const struct conf_choice conf_choices_attach[] = {
+	{.text = "link"},
+	{.text = "dispatcher", .later = true},
+};
+
+const struct conf_choice conf_choices_on_failure[] = {
+	[CONF_FAIL_PASS] = {.text = "pass"},
+	[CONF_FAIL_DROP] = {.text = "drop"},
+};
+static_assert(ARRAY_SIZE(conf_choices_on_failure) == CONF_FAIL_N, "a word is missing");
+
+const struct conf_choice conf_choices_offloads[] = {
+	[CONF_OFFLOADS_FIX] = {.text = "fix"},
+	[CONF_OFFLOADS_CHECK] = {.text = "check"},
+};
+static_assert(ARRAY_SIZE(conf_choices_offloads) == CONF_OFFLOADS_N, "a word is missing");
+
+/* Keys of later versions: the words are checked, their enums come with the code that uses them. */
+const struct conf_choice conf_choices_sniff[] = {
+	{.text = "none"}, {.text = "tls"}, {.text = "http"}, {.text = "auto"}};
+const struct conf_choice conf_choices_engine[] = {
+	{.text = "auto"}, {.text = "sockmap"}, {.text = "splice"}, {.text = "copy"}};
+const struct conf_choice conf_choices_proxy_in[] = {
+	{.text = "off"}, {.text = "v1"}, {.text = "v2"}, {.text = "any"}};
+const struct conf_choice conf_choices_balance[] = {
+	{.text = "round_robin"}, {.text = "least_connections"}, {.text = "maglev"}};
+const struct conf_choice conf_choices_proxy_out[] = {
+	{.text = "off"}, {.text = "v1"}, {.text = "v2"}};
+const struct conf_choice conf_choices_health[] = {{.text = "off"}, {.text = "tcp"}};
+
+#define CONF_IN_DAEMON(field_) .in_conf = true, .offset = offsetof(struct conf_daemon, field_)
+#define CONF_IN_PORT(field_)   .in_conf = true, .offset = offsetof(struct conf_port, field_)
+#define CONF_CHOICES(name_) \
+	.choices = conf_choices_##name_, .n_choices = ARRAY_SIZE(conf_choices_##name_)
+#define CONF_KEY_ROW(section_, key_, type_, reload_, default_, help_, ...)    \
+	[CONF_KEY_##section_##_##key_] = {.section = CONF_SECTION_##section_, \
+					  .name = #key_,                      \
+					  .type = CONF_TYPE_##type_,          \
+					  .reload = CONF_RELOAD_##reload_,    \
+					  .default_text = default_,           \
+					  .help = help_,                      \
+					  __VA_ARGS__},
+
+const struct conf_key conf_keys[CONF_KEYS_N] = {CONF_KEYS(CONF_KEY_ROW)};
+
+#undef CONF_KEY_ROW
+#undef CONF_CHOICES
+#undef CONF_IN_PORT
+#undef CONF_IN_DAEMON

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Sections while a file is being loaded, and the checks that need more than one line of it.
+ * Private to conf*.c.
+ *
+ * A section is kept although its header or a value was wrong, so that the rest of it is checked
+ * too and nothing that refers to it looks like a second error. Thread: control.
+ */
+#pragma once
+
+#include <stdbool.h>
+
+#include "control/conf.h"
+#include "control/conf_error.h"
+#include "control/conf_keys.h"
+
+/* conf.origins: CONF_KEYS_N of them for [daemon], then as many for each port. */
+struct conf_origin {
+	unsigned line; /* 0: the table's default */
+};
+
+struct conf_section {
+	enum conf_section_kind kind;
+	char name[CONF_NAME_BYTES]; /* "" if the kind has none */
+	unsigned line;              /* of the header */
+	bool is_broken;             /* a duplicate, or badly named: never part of the result */
+	bool is_wrong[CONF_KEYS_N]; /* the value of this key was refused */
+	struct conf_origin origins[CONF_KEYS_N];
+	union conf_section_value {
+		struct conf_daemon daemon;
+		struct conf_port port;
+	} value;
+};
+
+struct conf_sections {
+	struct conf_section *at;
+	unsigned n;
+	unsigned n_allocated;
+};
+
+/* "[port wan] forward" for messages; key may be NULL. A line of the file always fits. */
+struct conf_where {
+	char text[256];
+};
+struct conf_where conf_where(const struct conf_section *section, const struct conf_key *key);
+
+/* NULL if there is none; `name` is "" for kinds without names. */
+const struct conf_section *conf_find_section(const struct conf_sections *sections,
+					     enum conf_section_kind kind, const char *name);
+
+/* Everything about a whole file that its lines alone cannot show (control/conf_check.c). */
+void conf_check(const struct conf_sections *sections, struct conf_report *report);

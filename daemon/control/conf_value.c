@@ -1,0 +1,388 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Parsers of typed values, one per enum conf_type, in one table; conf_value_print.c is its mirror.
+ *
+ * Numbers are decimal digits and nothing else: no sign, no hexadecimal, no blank before the unit.
+ * A time needs its unit; there is no bare number whose meaning one has to look up.
+ */
+#include "control/conf_value.h"
+
+#include <assert.h>
+#include <ctype.h>
+#include <errno.h>
+#include <stdarg.h>
+#include <string.h>
+
+#include "control/conf_suggest.h"
+#include "util/macros.h"
+
+const struct conf_unit conf_duration_units[] = {
+	{"us", NSEC_PER_USEC},      {"ms", NSEC_PER_MSEC},      {"s", NSEC_PER_SEC},
+	{"min", 60 * NSEC_PER_SEC}, {"h", 3600 * NSEC_PER_SEC},
+};
+static_assert(ARRAY_SIZE(conf_duration_units) == CONF_DURATION_UNITS_N, "a unit is missing");
+
+static const struct conf_unit size_units[] = {{"", 1}, {"KiB", 1024}, {"MiB", 1024 * 1024}};
+
+/* Composes `"TEXT": what; expected …` and returns -EINVAL. */
+static int refuse(const struct conf_key *key, const char *text, struct conf_why *why,
+		  const char *fmt, ...) __attribute__((format(printf, 4, 5)));
+
+static int refuse(const struct conf_key *key, const char *text, struct conf_why *why,
+		  const char *fmt, ...)
+{
+	FILE *out = fmemopen(why->text, sizeof(why->text), "w");
+	va_list args;
+
+	if (!out) {
+		(void)snprintf(why->text, sizeof(why->text), "\"%s\": not understood", text);
+		return -EINVAL;
+	}
+	(void)fprintf(out, "\"%s\": ", text);
+	va_start(args, fmt);
+	(void)vfprintf(out, fmt, args);
+	va_end(args);
+	(void)fputs("; expected ", out);
+	conf_value_print_expected(key, out);
+	(void)fclose(out);
+	return -EINVAL;
+}
+
+/* Reads digits at *cursor and moves it behind them. False: no digit, or more than 64 bits. */
+static bool read_digits(const char **cursor, uint64_t *ret_n)
+{
+	const char *c = *cursor;
+	uint64_t n = 0;
+
+	if (!isdigit((unsigned char)*c))
+		return false;
+	for (; isdigit((unsigned char)*c); c++) {
+		if (__builtin_mul_overflow(n, 10, &n) ||
+		    __builtin_add_overflow(n, (uint64_t)(*c - '0'), &n))
+			return false;
+	}
+	*cursor = c;
+	*ret_n = n;
+	return true;
+}
+
+static bool is_all_digits(const char *text)
+{
+	return *text && text[strspn(text, "0123456789")] == '\0';
+}
+
+static int parse_count(const struct conf_key *key, const char *text, void *value,
+		       struct conf_why *why)
+{
+	uint32_t *field = value;
+	const char *cursor = text;
+	uint64_t n;
+
+	if (!is_all_digits(text))
+		return refuse(key, text, why, "not a number");
+	if (!read_digits(&cursor, &n) || n < key->min || n > key->max)
+		return refuse(key, text, why, "out of range");
+	*field = (uint32_t)n;
+	return 0;
+}
+
+/* A number and its unit, in units of factor 1, range-checked against the row times `scale`. */
+static int parse_scaled(const struct conf_key *key, const char *text, const struct conf_unit *units,
+			unsigned n_units, uint64_t scale, uint64_t *ret_n, struct conf_why *why)
+{
+	const char *cursor = text;
+	uint64_t n;
+
+	if (!isdigit((unsigned char)*text))
+		return refuse(key, text, why, "not a number");
+	if (!read_digits(&cursor, &n))
+		return refuse(key, text, why, "out of range");
+	for (unsigned i = 0; i < n_units; i++) {
+		if (strcmp(cursor, units[i].text) != 0)
+			continue;
+		if (__builtin_mul_overflow(n, units[i].factor, &n) || n < key->min * scale ||
+		    n > key->max * scale)
+			return refuse(key, text, why, "out of range");
+		*ret_n = n;
+		return 0;
+	}
+	if (!*cursor)
+		return refuse(key, text, why, "no unit");
+	return refuse(key, text, why, "unknown unit \"%s\"", cursor);
+}
+
+static int parse_size(const struct conf_key *key, const char *text, void *value,
+		      struct conf_why *why)
+{
+	uint32_t *field = value;
+	uint64_t n;
+	int r;
+
+	r = parse_scaled(key, text, size_units, ARRAY_SIZE(size_units), 1, &n, why);
+	if (r < 0)
+		return r;
+	if (n & (n - 1))
+		return refuse(key, text, why, "not a power of two");
+	*field = (uint32_t)n;
+	return 0;
+}
+
+static int parse_duration_ns(const struct conf_key *key, const char *text, void *value,
+			     struct conf_why *why)
+{
+	uint64_t *field = value;
+
+	return parse_scaled(key, text, conf_duration_units, CONF_DURATION_UNITS_N, 1, field, why);
+}
+
+static int parse_duration_us(const struct conf_key *key, const char *text, void *value,
+			     struct conf_why *why)
+{
+	uint32_t *field = value;
+	uint64_t ns;
+	int r;
+
+	r = parse_scaled(key, text, conf_duration_units, CONF_DURATION_UNITS_N, NSEC_PER_USEC, &ns,
+			 why);
+	if (r < 0)
+		return r;
+	*field = (uint32_t)(ns / NSEC_PER_USEC);
+	return 0;
+}
+
+/* "5" or "2-5" at *cursor. */
+static bool read_range(const char **cursor, uint64_t *ret_first, uint64_t *ret_last)
+{
+	if (!read_digits(cursor, ret_first))
+		return false;
+	*ret_last = *ret_first;
+	if (**cursor != '-')
+		return true;
+	(*cursor)++;
+	return read_digits(cursor, ret_last);
+}
+
+static int parse_set(const struct conf_key *key, const char *text, void *value,
+		     struct conf_why *why)
+{
+	struct conf_set set = {0}, *field = value;
+	const char *cursor = text;
+	uint64_t first, last;
+
+	for (;;) {
+		if (!read_range(&cursor, &first, &last))
+			return refuse(key, text, why, "not a list of numbers");
+		if (first > last)
+			return refuse(key, text, why, "a range that runs backwards");
+		if (first < key->min || last > key->max)
+			return refuse(key, text, why, "out of range");
+		for (unsigned n = (unsigned)first; n <= last; n++) {
+			if (conf_set_has(&set, n))
+				return refuse(key, text, why, "%u is listed twice", n);
+			set.bits[n / 64] |= 1ULL << (n % 64);
+		}
+		if (*cursor != ',')
+			break;
+		cursor++;
+		cursor += strspn(cursor, " \t");
+	}
+	if (*cursor)
+		return refuse(key, text, why, "not a list of numbers");
+	*field = set;
+	return 0;
+}
+
+static int parse_bool(const struct conf_key *key, const char *text, void *value,
+		      struct conf_why *why)
+{
+	bool *field = value;
+	bool is_yes = strcmp(text, "yes") == 0;
+
+	if (!is_yes && strcmp(text, "no") != 0)
+		return refuse(key, text, why, "neither");
+	*field = is_yes;
+	return 0;
+}
+
+/* The choice whose word is the first `n_word` bytes of text, or NULL. */
+static const struct conf_choice *find_choice(const struct conf_key *key, const char *text,
+					     size_t n_word)
+{
+	for (unsigned i = 0; i < key->n_choices; i++) {
+		const char *word = key->choices[i].text;
+
+		if (strlen(word) == n_word && strncmp(word, text, n_word) == 0)
+			return &key->choices[i];
+	}
+	return NULL;
+}
+
+static int refuse_choice(const struct conf_key *key, const char *text, size_t n_word,
+			 struct conf_why *why)
+{
+	char word[64];
+	struct conf_suggest suggest = {.word = word};
+
+	(void)snprintf(word, sizeof(word), "%.*s", (int)n_word, text);
+	for (unsigned i = 0; i < key->n_choices; i++)
+		conf_suggest_offer(&suggest, key->choices[i].text);
+	if (key->word)
+		conf_suggest_offer(&suggest, key->word);
+	if (suggest.best)
+		return refuse(key, text, why, "unknown; did you mean \"%s\"?", suggest.best);
+	return refuse(key, text, why, "unknown");
+}
+
+static int refuse_later(const struct conf_choice *choice, struct conf_why *why)
+{
+	(void)snprintf(why->text, sizeof(why->text), "\"%s\": not in this version", choice->text);
+	return -EINVAL;
+}
+
+static int parse_choice(const struct conf_key *key, const char *text, void *value,
+			struct conf_why *why)
+{
+	const struct conf_choice *choice = find_choice(key, text, strlen(text));
+	unsigned *field = value;
+
+	if (!choice)
+		return refuse_choice(key, text, strlen(text), why);
+	if (choice->later)
+		return refuse_later(choice, why);
+	*field = (unsigned)(choice - key->choices);
+	return 0;
+}
+
+/* The row belongs to [port] and to nothing else. */
+static int parse_forward(const struct conf_key *key, const char *text, void *value,
+			 struct conf_why *why)
+{
+	struct conf_port *port = (void *)((char *)value - key->offset);
+	size_t n_word = strcspn(text, " \t");
+	const char *name = text + n_word + strspn(text + n_word, " \t");
+	const struct conf_choice *choice = find_choice(key, text, n_word);
+	const char *wrong;
+
+	if (!choice)
+		return refuse_choice(key, text, n_word, why);
+	if (choice->later)
+		return refuse_later(choice, why);
+	if (choice->needs_name && !*name)
+		return refuse(key, text, why, "no name after \"%s\"", choice->text);
+	if (!choice->needs_name && *name)
+		return refuse(key, text, why, "\"%s\" takes no name", choice->text);
+	wrong = choice->needs_name ? conf_check_name(name) : NULL;
+	if (wrong)
+		return refuse(key, text, why, "%s", wrong);
+	port->forward = (enum conf_forward)(choice - key->choices);
+	(void)snprintf(port->peer, sizeof(port->peer), "%s", name);
+	return 0;
+}
+
+static int parse_interface(const struct conf_key *key, const char *text, void *value,
+			   struct conf_why *why)
+{
+	const char *wrong = conf_check_interface(text);
+
+	if (wrong)
+		return refuse(key, text, why, "%s", wrong);
+	(void)snprintf(value, IF_NAMESIZE, "%s", text);
+	return 0;
+}
+
+static int parse_path(const struct conf_key *key, const char *text, void *value,
+		      struct conf_why *why)
+{
+	const char *wrong = conf_check_path(text);
+
+	if (wrong)
+		return refuse(key, text, why, "%s", wrong);
+	(void)snprintf(value, CONF_PATH_BYTES, "%s", text);
+	return 0;
+}
+
+static int parse_listen(const struct conf_key *key, const char *text, void *value,
+			struct conf_why *why)
+{
+	const char *wrong = conf_check_listen(text);
+
+	if (wrong)
+		return refuse(key, text, why, "%s", wrong);
+	(void)snprintf(value, CONF_PATH_BYTES, "%s", text);
+	return 0;
+}
+
+/* Keys of later versions: kept nowhere, hence nothing to check yet. */
+static int parse_text(const struct conf_key *key, const char *text, void *value,
+		      struct conf_why *why)
+{
+	return 0;
+}
+
+typedef int (*parse_fn)(const struct conf_key *key, const char *text, void *field,
+			struct conf_why *why);
+
+static const parse_fn parsers[] = {
+	[CONF_TYPE_COUNT] = parse_count,
+	[CONF_TYPE_SIZE] = parse_size,
+	[CONF_TYPE_DURATION_NS] = parse_duration_ns,
+	[CONF_TYPE_DURATION_US] = parse_duration_us,
+	[CONF_TYPE_SET] = parse_set,
+	[CONF_TYPE_BOOL] = parse_bool,
+	[CONF_TYPE_CHOICE] = parse_choice,
+	[CONF_TYPE_FORWARD] = parse_forward,
+	[CONF_TYPE_INTERFACE] = parse_interface,
+	[CONF_TYPE_PATH] = parse_path,
+	[CONF_TYPE_LISTEN] = parse_listen,
+	[CONF_TYPE_TEXT] = parse_text,
+};
+static_assert(ARRAY_SIZE(parsers) == CONF_TYPE_N, "a type has no parser");
+static_assert(sizeof(enum conf_mode) == sizeof(unsigned), "enums are stored as unsigned");
+
+/* A word such as auto is held as zero, as the empty text, or as struct conf_set.all. */
+static void store_word(const struct conf_key *key, void *field)
+{
+	switch (key->type) {
+	case CONF_TYPE_COUNT:
+	case CONF_TYPE_SIZE:
+	case CONF_TYPE_DURATION_US:
+		*(uint32_t *)field = 0;
+		break;
+	case CONF_TYPE_DURATION_NS:
+		*(uint64_t *)field = 0;
+		break;
+	case CONF_TYPE_SET:
+		*(struct conf_set *)field = (struct conf_set){.all = true};
+		break;
+	case CONF_TYPE_INTERFACE:
+	case CONF_TYPE_PATH:
+	case CONF_TYPE_LISTEN:
+		*(char *)field = '\0';
+		break;
+	case CONF_TYPE_BOOL:
+	case CONF_TYPE_CHOICE:
+	case CONF_TYPE_FORWARD:
+	case CONF_TYPE_TEXT:
+	case CONF_TYPE_N:
+		break; /* their words are choices; test_conf.c checks that no row has both */
+	}
+}
+
+int conf_value_parse(const struct conf_key *key, const char *text, void *section,
+		     struct conf_why *ret_why)
+{
+	/* Where the value of a key without a field goes: checked, and forgotten. */
+	union {
+		struct conf_set set;
+		char path[CONF_PATH_BYTES];
+	} scratch;
+	void *field = key->in_conf ? (char *)section + key->offset : (void *)&scratch;
+
+	if (!*text)
+		return refuse(key, text, ret_why, "no value");
+	if (key->word && strcmp(text, key->word) == 0) {
+		store_word(key, field);
+		return 0;
+	}
+	return parsers[key->type](key, text, field, ret_why);
+}
