@@ -2,7 +2,7 @@
 /*
  * What the XDP program and user space both see: map keys and values, load-time constants, and
  * the verdict table. Fixed widths, no pointers, no implicit padding, every size asserted.
- * Included by bpf/*.bpf.c, kern/port_prog.c, control/metrics.c and tests; nobody else.
+ * Included by the programs in bpf/, kern/port_prog.c, control/metrics.c and tests; nobody else.
  *
  * One instance of bpf/redirect.bpf.c, with maps of its own, serves one port:
  *
