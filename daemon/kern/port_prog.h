@@ -52,6 +52,12 @@ struct port_prog_conflict {
 int port_prog_load(const struct port_prog_spec *spec, struct port_prog **ret_prog);
 
 /*
+ * The tail of what libbpf and the verifier said during the last load; "" if nothing. Valid until
+ * the next load. libbpf's own text about EPERM blames RLIMIT_MEMLOCK: do not repeat that.
+ */
+const char *port_prog_load_log(void);
+
+/*
  * Puts the program on the interface. `pin_dir` is NULL (nothing is pinned) or bpf_dir. If
  * <pin_dir>/<port>/link is an own, living link of this interface it is updated in place (no frame
  * sees a gap; *ret_adopted = true); a defunct own pin is removed first.
@@ -84,6 +90,12 @@ bool port_prog_is_detached(const struct port_prog *prog);
 
 /* Counts by verdict, summed over CPUs, since load. One bpf(2) batch or SLUICE_V_N lookups. */
 int port_prog_verdicts(struct port_prog *prog, uint64_t ret_counts[SLUICE_V_N]);
+
+/*
+ * What the programs had counted whose place this one took over the pinned link (all of them, back
+ * to the first): totals carry on across restarts. Zeros if none, or if it was of another version.
+ */
+void port_prog_adopted_verdicts(const struct port_prog *prog, uint64_t ret_counts[SLUICE_V_N]);
 
 /* Kernel id of the loaded program, for messages and tests. */
 uint32_t port_prog_id(const struct port_prog *prog);
