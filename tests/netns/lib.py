@@ -1,0 +1,443 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""
+What every netns test stands on: namespaces and veth pairs that are gone afterwards, processes
+that cannot outlive their test, and waiting for a state with a deadline instead of sleeping.
+
+    def test_something(net):
+        net.ns("a"), net.ns("b")
+        net.veth("a", "va", "b", "vb", queues=4)
+        net.addr("a", "va", "10.0.0.1/24")
+        with net.sink("b", "vb", "--expect", "100") as sink:
+            net.gen("a", "send", "va", "--count", "100", "--queue", "2")
+            assert sink.result()["received"] == 100
+
+        daemon = net.daemon("b", "[port p]\\ninterface = vb\\nforward = pass\\n")   # READY=1 seen
+        assert daemon.metrics()[("sluice_ready", ())] == 1
+
+Namespaces are entered with `nsenter --net=/run/netns/NAME`, never `ip netns exec`, which would
+hide /sys/fs/bpf. Real names carry a prefix and this process's id, so that test runs side by side
+do not meet; tests use the short ones.
+
+Environment: SLUICE_BUILD = the meson build directory (required); SLUICE_NS_PREFIX = the first
+letters of every namespace's name; SLUICE_KEEP=1 leaves namespaces up for a look by hand.
+"""
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+COMMAND_DEADLINE_S = 30
+POLL_INTERVAL_S = 0.005
+
+
+class Deadline(AssertionError):
+    """A state that should have come did not."""
+
+
+def wait_for(predicate, what, deadline_s=5.0):
+    """Returns predicate()'s first true value; raises Deadline naming `what` if none comes."""
+    end = time.monotonic() + deadline_s
+    while True:
+        value = predicate()
+        if value:
+            return value
+        if time.monotonic() > end:
+            raise Deadline(f"after {deadline_s} s still not: {what} (last value {value!r})")
+        time.sleep(POLL_INTERVAL_S)
+
+
+def run(*argv, check=True, deadline_s=COMMAND_DEADLINE_S, **kwargs):
+    """Runs a command to its end; its output is in the exception if it fails."""
+    argv = [str(a) for a in argv]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=deadline_s, check=False,
+                          **kwargs)
+    if check and done.returncode != 0:
+        raise AssertionError(f"{' '.join(argv)}: exit status {done.returncode}\n"
+                             f"{done.stdout}{done.stderr}")
+    return done
+
+
+def build_dir():
+    build = os.environ.get("SLUICE_BUILD")
+    if not build or not Path(build, "build.ninja").exists():
+        raise AssertionError("SLUICE_BUILD must name the meson build directory")
+    return Path(build)
+
+
+def binary(relative):
+    """A program of the build directory: a missing one is a failure, never a skip."""
+    path = build_dir() / relative
+    assert path.exists(), f"{path} is not built"
+    return path
+
+
+def ensure_bpffs(path="/sys/fs/bpf"):
+    if run("stat", "-f", "-c", "%T", path).stdout.strip() != "bpf_fs":
+        run("mount", "-t", "bpf", "bpf", path)
+
+
+class Net:
+    """The namespaces, links and processes of one test; close() removes all of them."""
+
+    def __init__(self, label=""):
+        prefix = os.environ.get("SLUICE_NS_PREFIX", "slt")
+        self._stem = f"{prefix}{os.getpid()}" + (f"-{label}" if label else "")
+        self.dir = Path(tempfile.mkdtemp(prefix=f"{self._stem}-"))
+        self._namespaces = []
+        self._processes = []
+        self.daemons = []
+
+    # --- namespaces and links ------------------------------------------------------------------
+
+    def ns(self, name):
+        """A new namespace with loopback up and IPv6 off (its chatter would be in every count)."""
+        real = self.real(name)
+        run("ip", "netns", "add", real)
+        self._namespaces.append(real)
+        self.run(name, "sysctl", "-qw", "net.ipv6.conf.all.disable_ipv6=1",
+                 "net.ipv6.conf.default.disable_ipv6=1")
+        self.ip(name, "link", "set", "lo", "up")
+        return real
+
+    def real(self, name):
+        return f"{self._stem}-{name}"
+
+    def enter(self, ns):
+        """The words that go before a command to run it in a namespace."""
+        return ["nsenter", f"--net=/run/netns/{self.real(ns)}", "--"]
+
+    def run(self, ns, *argv, **kwargs):
+        return run(*self.enter(ns), *argv, **kwargs)
+
+    def ip(self, ns, *argv, **kwargs):
+        return self.run(ns, "ip", *argv, **kwargs)
+
+    def veth(self, ns_a, if_a, ns_b, if_b, queues=1, mtu=None, queues_b=None, up=True,
+             offloads=False):
+        """
+        A pair with `queues` rx and tx queues at each end (`queues_b` at the second, if it
+        differs). Unless `offloads`: checksums are complete and no frame is merged or cut, so that
+        the wire shows what was sent.
+        """
+        queues_b = queues_b or queues
+        run("ip", "link", "add", if_a, "netns", self.real(ns_a),
+            "numrxqueues", queues, "numtxqueues", queues, "type", "veth",
+            "peer", "name", if_b, "netns", self.real(ns_b),
+            "numrxqueues", queues_b, "numtxqueues", queues_b)
+        for ns, ifname in ((ns_a, if_a), (ns_b, if_b)):
+            if mtu:
+                self.ip(ns, "link", "set", ifname, "mtu", mtu)
+            if not offloads:
+                self.ethtool(ns, "-K", ifname, "tx", "off", "gro", "off", "gso", "off")
+            if up:
+                self.up(ns, ifname)
+        if up:
+            self.wait_carrier(ns_a, if_a)
+            self.wait_carrier(ns_b, if_b)
+
+    def ethtool(self, ns, *argv):
+        return self.run(ns, "ethtool", *argv)
+
+    def addr(self, ns, ifname, address):
+        self.ip(ns, "addr", "add", address, "dev", ifname)
+
+    def up(self, ns, ifname):
+        self.ip(ns, "link", "set", ifname, "up")
+
+    def down(self, ns, ifname):
+        self.ip(ns, "link", "set", ifname, "down")
+
+    def link(self, ns, ifname):
+        """iproute2's description of a link, with statistics; None if there is no such link."""
+        done = self.ip(ns, "-j", "-d", "-s", "link", "show", "dev", ifname, check=False)
+        return json.loads(done.stdout)[0] if done.returncode == 0 else None
+
+    def mac(self, ns, ifname):
+        return self.link(ns, ifname)["address"]
+
+    def wait_carrier(self, ns, ifname, deadline_s=5.0):
+        wait_for(lambda: (self.link(ns, ifname) or {}).get("operstate") == "UP",
+                 f"{ifname} in {ns} is up", deadline_s)
+
+    def ping(self, ns, address, count=1, interval_s=0.01, timeout_s=1):
+        """How many of `count` echo requests were answered."""
+        done = self.run(ns, "ping", "-n", "-q", "-c", count, "-i", interval_s, "-W", timeout_s,
+                        address, check=False)
+        match = re.search(r"(\d+) (?:packets )?received", done.stdout)
+        return int(match.group(1)) if match else 0
+
+    # --- processes -----------------------------------------------------------------------------
+
+    def popen(self, ns, *argv, **kwargs):
+        """A process in a namespace; it is killed at the end of the test if it still lives."""
+        process = subprocess.Popen([*self.enter(ns), *map(str, argv)], **kwargs)
+        self._processes.append(process)
+        return process
+
+    def gen(self, ns, *argv, status=0, deadline_s=COMMAND_DEADLINE_S):
+        """Runs sluice-gen to its end, checks its exit status, returns its JSON report."""
+        done = self.run(ns, binary("tools/sluice-gen"), *argv, "--json", check=False,
+                        deadline_s=deadline_s)
+        assert done.returncode == status, \
+            f"sluice-gen {argv}: exit status {done.returncode}\n{done.stdout}{done.stderr}"
+        return json.loads(done.stdout)
+
+    def sink(self, ns, ifname, *argv):
+        """Starts a sink; returns when it is bound to every queue. Use as a context."""
+        return Sink(self, ns, ifname, argv)
+
+    def daemon(self, ns, config, **kwargs):
+        """Starts sluiced in a namespace and waits for READY=1."""
+        return Daemon(self, ns, config, **kwargs).start()
+
+    def close(self):
+        for process in self._processes:
+            if process.poll() is None:
+                process.kill()
+            process.wait()
+            for stream in (process.stdout, process.stderr):
+                if stream:
+                    stream.close()
+        for daemon in self.daemons:
+            daemon.close()
+        if os.environ.get("SLUICE_KEEP"):
+            return
+        for real in self._namespaces:
+            run("ip", "netns", "del", real, check=False)
+        shutil.rmtree(self.dir, ignore_errors=True)
+
+
+class Sink:
+    """A running `sluice-gen sink`."""
+
+    def __init__(self, net, ns, ifname, argv):
+        self._err = tempfile.TemporaryFile("w+")
+        self.process = net.popen(ns, binary("tools/sluice-gen"), "sink", ifname, "--json", *argv,
+                                 stdout=subprocess.PIPE, stderr=self._err, text=True)
+        first = self.process.stdout.readline().strip()
+        assert first == "ready", f"sluice-gen sink {ifname}: {first!r}\n{self._errors()}"
+
+    def _errors(self):
+        self.process.wait(COMMAND_DEADLINE_S)
+        self._err.seek(0)
+        return self._err.read()
+
+    def result(self, status=0, deadline_s=COMMAND_DEADLINE_S):
+        """Waits for the sink's own end; its report. `status` None accepts 0 and 1."""
+        out, _ = self.process.communicate(timeout=deadline_s)
+        expected = (0, 1) if status is None else (status,)
+        assert self.process.returncode in expected, \
+            f"sink: exit status {self.process.returncode}\n{out}{self._errors()}"
+        return json.loads(out)
+
+    def stop(self, status=0):
+        self.process.send_signal(signal.SIGTERM)
+        return self.result(status)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc):
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+        self._err.close()
+
+
+class Daemon:
+    """
+    One sluiced under test: configuration file, notify socket, log, metrics, control socket.
+
+    `config` is the file's text; control_socket and metrics_listen are put into its [daemon]
+    section unless it names them. After stop() or kill() the same object may be started again.
+    """
+
+    def __init__(self, net, ns, config, argv=(), env=None, prefix=()):
+        self.net, self.ns, self.argv, self.env, self.prefix = net, ns, argv, env or {}, prefix
+        self.dir = Path(tempfile.mkdtemp(prefix=f"daemon{len(net.daemons)}-", dir=net.dir))
+        self.config_path = self.dir / "sluice.conf"
+        self.control_path = self.dir / "control.sock"
+        self.log_path = self.dir / "log"
+        self.configure(config)
+        self._notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+        self._notify.bind(str(self.dir / "notify.sock"))
+        self.notified = []  # (monotonic seconds, "KEY=value") in order of arrival
+        self.process = None
+        net.daemons.append(self)
+
+    # --- configuration -------------------------------------------------------------------------
+
+    def configure(self, config):
+        """Writes the configuration file; a running daemon learns of it by reload()."""
+        own = {"control_socket": self.control_path,
+               "metrics_listen": f"unix:{self.dir / 'metrics.sock'}"}
+        lines = "".join(f"{key} = {value}\n" for key, value in own.items()
+                        if not re.search(rf"(?m)^\s*{key}\s*=", config))
+        if not re.search(r"(?m)^\[daemon\]", config):
+            config = "[daemon]\n" + config
+        config = re.sub(r"(?m)^\[daemon\].*\n", lambda m: m.group(0) + lines, config, count=1)
+        self.config_path.write_text(config)
+        match = re.search(r"(?m)^\s*metrics_listen\s*=\s*(\S+)", config)
+        self.metrics_listen = match.group(1)
+
+    # --- life ----------------------------------------------------------------------------------
+
+    def start(self, ready=True, deadline_s=10.0):
+        self.notified.clear()
+        env = {**os.environ, "NOTIFY_SOCKET": str(self.dir / "notify.sock"), **self.env}
+        env.pop("JOURNAL_STREAM", None)
+        with open(self.log_path, "ab") as log:
+            self.process = self.net.popen(self.ns, *self.prefix, binary("daemon/sluiced"), "-c",
+                                          self.config_path, *self.argv, stdout=log, stderr=log,
+                                          env=env)
+        if ready:
+            self.wait_notified("READY=1", deadline_s)
+        return self
+
+    @property
+    def pid(self):
+        return self.process.pid
+
+    def is_running(self):
+        return self.process.poll() is None
+
+    def signal(self, signum):
+        self.process.send_signal(signum)
+
+    def wait(self, deadline_s=10.0):
+        """The exit status, once it has ended by itself or by a signal sent before."""
+        return self.process.wait(deadline_s)
+
+    def stop(self, status=0, deadline_s=20.0):
+        self.signal(signal.SIGTERM)
+        got = self.wait(deadline_s)
+        assert got == status, f"sluiced: exit status {got}\n{self.log()}"
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+
+    def reload(self, config=None, deadline_s=10.0):
+        """SIGHUP, after writing `config` if given; returns when READY=1 follows RELOADING=1."""
+        if config is not None:
+            self.configure(config)
+        seen = len(self._drain())
+        self.signal(signal.SIGHUP)
+
+        def done():
+            later = [text for _, text in self._drain()[seen:]]
+            return "RELOADING=1" in later and "READY=1" in later[later.index("RELOADING=1"):]
+        wait_for(done, "RELOADING=1, then READY=1", deadline_s)
+
+    # --- what it says --------------------------------------------------------------------------
+
+    def _drain(self):
+        while True:
+            try:
+                datagram = self._notify.recv(65536).decode()
+            except BlockingIOError:
+                return self.notified
+            now = time.monotonic()
+            self.notified += [(now, line) for line in datagram.splitlines()]
+
+    def wait_notified(self, line, deadline_s=10.0):
+        """Waits for a notify line, e.g. READY=1; fails at once if the daemon ends before it."""
+        def seen():
+            found = any(text == line for _, text in self._drain())
+            assert found or self.is_running(), \
+                f"sluiced ended with {self.process.returncode} before {line}\n{self.log()}"
+            return found
+        try:
+            wait_for(seen, line, deadline_s)
+        except Deadline as late:
+            raise Deadline(f"{late}\n{self.log()}") from None
+
+    def status(self):
+        """The latest STATUS= text, "" if there was none."""
+        texts = [t for _, t in self._drain() if t.startswith("STATUS=")]
+        return texts[-1][len("STATUS="):] if texts else ""
+
+    def log(self):
+        return self.log_path.read_text(errors="replace") if self.log_path.exists() else ""
+
+    def wait_log(self, pattern, deadline_s=5.0):
+        return wait_for(lambda: re.search(pattern, self.log()), f"log has /{pattern}/", deadline_s)
+
+    # --- metrics and control -------------------------------------------------------------------
+
+    def http(self, path="/metrics", deadline_s=5.0):
+        """(status code, headers in lower case, body) of a GET to the metrics endpoint."""
+        where = self.metrics_listen
+        curl = ["curl", "-sS", "-i", "--max-time", str(deadline_s)]
+        if where.startswith("unix:"):
+            curl += ["--unix-socket", where[len("unix:"):], f"http://localhost{path}"]
+        else:
+            curl += [f"http://{where}{path}"]
+        done = self.net.run(self.ns, *curl)
+        head, _, body = done.stdout.replace("\r\n", "\n").partition("\n\n")
+        first, *rest = head.splitlines()
+        headers = {k.lower(): v for k, v in (line.split(": ", 1) for line in rest)}
+        return int(first.split()[1]), headers, body
+
+    def metrics(self):
+        """{(name, ((label, value), …sorted)): number} of one scrape."""
+        code, _, body = self.http("/metrics")
+        assert code == 200, f"/metrics: {code}\n{body}"
+        return parse_metrics(body)
+
+    def metric(self, name, **labels):
+        """The sum over all series of `name` that have these labels; KeyError if there is none."""
+        wanted = {key: str(value) for key, value in labels.items()}
+        found = [value for (series, pairs), value in self.metrics().items()
+                 if series == name and wanted.items() <= dict(pairs).items()]
+        if not found:
+            raise KeyError(f"no series {name} {wanted}")
+        return sum(found)
+
+    def ctl(self, *argv, check=True):
+        """sluicectl's JSON answer, or with check=False the finished process."""
+        done = self.net.run(self.ns, binary("tools/sluicectl"), "--socket", self.control_path,
+                            "--json", *argv, check=check)
+        return json.loads(done.stdout) if check else done
+
+    def report(self):
+        """Everything worth reading after a failed test."""
+        self._drain()
+        text = f"--- config ---\n{self.config_path.read_text()}\n--- log ---\n{self.log()}\n"
+        text += "--- notified ---\n" + "\n".join(f"{t:.3f} {line}" for t, line in self.notified)
+        if self.process and self.is_running():
+            try:
+                text += f"\n--- metrics ---\n{self.http()[2]}"
+            except (AssertionError, subprocess.TimeoutExpired) as error:
+                text += f"\n--- metrics ---\n{error}"
+        elif self.process:
+            text += f"\n--- ended with {self.process.returncode} ---"
+        return text
+
+    def close(self):
+        self._notify.close()
+
+
+_SERIES = re.compile(r'^([A-Za-z_:][\w:]*)(?:\{(.*)\})?\s+(\S+)(?:\s+\d+)?$')
+_LABEL = re.compile(r'([A-Za-z_]\w*)="((?:[^"\\]|\\.)*)"')
+
+
+def parse_metrics(text):
+    """The text format 0.0.4; a line that does not fit it is an error."""
+    series = {}
+    for line in text.splitlines():
+        if not line or line.startswith("#"):
+            continue
+        match = _SERIES.match(line)
+        assert match, f"not a series: {line!r}"
+        labels = tuple(sorted(_LABEL.findall(match.group(2) or "")))
+        key = (match.group(1), labels)
+        assert key not in series, f"series twice: {line!r}"
+        series[key] = float(match.group(3))
+    return series
