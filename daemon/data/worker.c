@@ -22,8 +22,6 @@
 #define SPIN_NS (50 * NSEC_PER_USEC)
 /* Packets are waiting for a peer that does not take them: look again soon. */
 #define PENDING_SLEEP_NS NSEC_PER_MSEC
-/* A new set or a stop is noticed within this time even where stall_timeout allows more. */
-#define SLEEP_MAX_NS (25 * NSEC_PER_MSEC)
 #define FRAMES_READ_TRIES 1000
 
 _Static_assert(ATOMIC_POINTER_LOCK_FREE == 2 && ATOMIC_LLONG_LOCK_FREE == 2,
@@ -36,7 +34,7 @@ void worker_init(struct worker *worker, const char *name, uint32_t cpu, uint64_t
 		worker->umems[i].memfd = -1;
 	worker->cpu = cpu;
 	worker->spin_ns = SPIN_NS;
-	worker->beat_interval_ns = MIN(beat_interval_ns, SLEEP_MAX_NS);
+	worker->beat_interval_ns = MIN(beat_interval_ns, WORKER_SLEEP_MAX_NS);
 	worker->residence_countdown = 1;
 	strncpy(worker->name, name, sizeof(worker->name) - 1);
 }
@@ -74,10 +72,12 @@ static void sleep_for_work(struct worker *worker)
 {
 	const struct worker_set *set = worker->set;
 	struct pollfd fds[WORKER_MAX_LANES];
-	uint64_t ns = worker_tx_is_pending(worker) ? MIN(PENDING_SLEEP_NS, worker->beat_interval_ns) :
-						     worker->beat_interval_ns;
-	struct timespec timeout = {.tv_nsec = (long)ns};
+	uint64_t ns = atomic_load_explicit(&worker->beat_interval_ns, memory_order_relaxed);
+	struct timespec timeout;
 
+	if (worker_tx_is_pending(worker))
+		ns = MIN(ns, PENDING_SLEEP_NS);
+	timeout = (struct timespec){.tv_nsec = (long)ns};
 	for (uint32_t i = 0; i < set->n_lanes; i++)
 		fds[i] = (struct pollfd){.fd = set->routes[i].rx->xsk.fd, .events = POLLIN};
 	counter_add(&worker->counters.sleeps, 1);
@@ -134,7 +134,10 @@ static void *run(void *arg)
 
 int worker_start(struct worker *worker)
 {
-	int r = pthread_create(&worker->thread, NULL, run, worker);
+	int r;
+
+	atomic_store_explicit(&worker->stop, false, memory_order_relaxed);
+	r = pthread_create(&worker->thread, NULL, run, worker);
 
 	if (r != 0)
 		return -r;

@@ -41,6 +41,9 @@
 /* A group whose ports bind in unlike modes has one UMEM for zero-copy lanes and one for the rest. */
 #define WORKER_MAX_UMEMS 2
 
+/* A new set or a stop is noticed within this time even where stall_timeout allows more. */
+#define WORKER_SLEEP_MAX_NS (25 * NSEC_PER_MSEC)
+
 /* Packets per burst: grout measured 64 best, 256 adds L1 misses (afxdp.md §3.2). */
 #define BURST 64
 
@@ -64,7 +67,6 @@ struct worker {
 	uint32_t n_umems;
 	uint32_t cpu;
 	uint64_t spin_ns;	   /* how long to look for work before sleeping */
-	uint64_t beat_interval_ns; /* longest sleep; ≤ a quarter of the smallest stall_timeout */
 	char name[16];		   /* of the thread: shown by top -H and in core dumps */
 	pthread_t thread;
 	bool is_started;
@@ -72,6 +74,8 @@ struct worker {
 	/* w: control, r: worker */
 	_Atomic(const struct worker_set *) next CACHE_ALIGNED;
 	_Atomic bool stop;
+	_Atomic uint64_t beat_interval_ns; /* longest sleep: ≤ a quarter of the shortest stall_timeout
+					    * and ≤ WORKER_SLEEP_MAX_NS */
 
 	/* w: worker, r: control */
 	_Atomic uint64_t seen CACHE_ALIGNED; /* generation of the set in use */
@@ -98,7 +102,10 @@ struct worker {
  */
 void worker_init(struct worker *worker, const char *name, uint32_t cpu, uint64_t beat_interval_ns);
 
-/* Starts the thread; the worker pins itself before the first turn. -errno of pthread_create. */
+/*
+ * Starts the thread; the worker pins itself before the first turn. A stopped worker may be started
+ * again and goes on where it was. -errno of pthread_create.
+ */
 int worker_start(struct worker *worker);
 
 /*

@@ -1,0 +1,315 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The workers of a plan as living threads: their UMEMs, the sets that they run, starting and
+ * stopping. The hand-over protocol is told in data/worker.h.
+ */
+#include <errno.h>
+#include <linux/if_ether.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "control/live.h"
+#include "util/clock.h"
+#include "util/log.h"
+#include "util/macros.h"
+
+#define LOG_DOMAIN "worker"
+
+#define WAIT_STEP_NS (200 * NSEC_PER_USEC)
+
+bool wait_until(bool (*done)(void *arg), void *arg, uint64_t timeout_ns)
+{
+	const struct timespec step = {.tv_nsec = WAIT_STEP_NS};
+	uint64_t deadline_ns = clock_now_ns() + timeout_ns;
+
+	while (!done(arg)) {
+		if (clock_now_ns() > deadline_ns)
+			return false;
+		(void)ppoll(NULL, 0, &step, NULL);
+	}
+	return true;
+}
+
+/* --- Making workers ------------------------------------------------------------------------------ */
+
+/* A quarter of the shortest patience among the ports of the group. */
+static uint64_t beat_interval_ns(const struct plan *plan, uint32_t group)
+{
+	uint64_t shortest_ns = UINT64_MAX;
+
+	for (uint32_t i = 0; i < plan->n_ports; i++) {
+		if (plan->ports[i].group == group)
+			shortest_ns = MIN(shortest_ns, plan->ports[i].conf->stall_timeout_ns);
+	}
+	return MIN(shortest_ns / 4, WORKER_SLEEP_MAX_NS);
+}
+
+struct live_worker *crew_new_worker(const struct plan *plan, uint32_t index)
+{
+	const struct plan_worker *plan_worker = &plan->workers[index];
+	struct live_worker *worker = aligned_alloc(CACHE_LINE_BYTES, sizeof(*worker));
+	char name[16];
+
+	if (!worker)
+		return NULL;
+	memset(worker, 0, sizeof(*worker));
+	snprintf(name, sizeof(name), "sluice-w%u", plan_worker->number);
+	worker_init(&worker->worker, name, plan_worker->cpu,
+		    beat_interval_ns(plan, plan_worker->group));
+	return worker;
+}
+
+/* Both copying modes bind with XDP_COPY and can share a UMEM. */
+static enum xsk_mode umem_class(enum xsk_mode mode)
+{
+	return mode == XSK_MODE_ZEROCOPY ? XSK_MODE_ZEROCOPY : XSK_MODE_COPY;
+}
+
+uint32_t crew_umem_of(const struct live_worker *worker, enum xsk_mode mode)
+{
+	for (uint32_t u = 0; u < worker->worker.n_umems; u++) {
+		if (worker->umem_mode[u] == umem_class(mode))
+			return u;
+	}
+	return WORKER_MAX_UMEMS;
+}
+
+/*
+ * The worker's frames, in proportion to the lanes that bind in this class. A port that is not
+ * settled yet counts here: ports of one make usually agree, and a reserve does no harm.
+ */
+static uint32_t frames_for(const struct engine *engine, const struct plan_worker *plan_worker,
+			   enum xsk_mode class)
+{
+	uint32_t n = 0;
+
+	for (uint32_t i = 0; i < plan_worker->n_lanes; i++) {
+		const struct live_port *port = engine->ports[plan_worker->lanes[i].port];
+
+		n += port->mode == XSK_MODE_N || umem_class(port->mode) == class;
+	}
+	if (plan_worker->n_lanes == 0)
+		return plan_worker->n_frames;
+	return (uint32_t)((uint64_t)plan_worker->n_frames * n / plan_worker->n_lanes);
+}
+
+static int init_umem(struct engine *engine, uint32_t worker_index, enum xsk_mode class,
+		     struct live_port *port)
+{
+	const struct plan *plan = engine->plan;
+	const struct plan_worker *plan_worker = &plan->workers[worker_index];
+	enum conf_huge_pages huge = plan->conf->daemon.huge_pages;
+	struct live_worker *worker = engine->workers[worker_index];
+	struct umem *umem = &worker->worker.umems[worker->worker.n_umems];
+	struct umem_spec spec = {
+		.n_frames = frames_for(engine, plan_worker, class),
+		.frame_size_bytes = plan->frame_size_bytes,
+		.numa_node = plan_worker->numa_node,
+		.want_huge = huge != CONF_HUGE_OFF,
+	};
+	int r;
+
+	r = umem_init(umem, &spec);
+	if (r == -ENOMEM && huge == CONF_HUGE_AUTO) {
+		spec.want_huge = false;
+		r = umem_init(umem, &spec);
+	}
+	if (r < 0) {
+		port_set_problem(port, "cannot map %llu bytes of %spacket memory: %s%s",
+				 (unsigned long long)spec.n_frames * spec.frame_size_bytes,
+				 spec.want_huge ? "huge-page " : "", strerror(-r),
+				 spec.want_huge ? "; raise vm.nr_hugepages or set huge_pages = auto" :
+						  "");
+		return r;
+	}
+	if (plan_worker->numa_node >= 0 && umem->node != plan_worker->numa_node)
+		log_warning("worker %u: packet memory is on node %d, not on the device's node %d, "
+			    "continuing",
+			    plan_worker->number, umem->node, plan_worker->numa_node);
+	worker->umem_mode[worker->worker.n_umems++] = class;
+	return 0;
+}
+
+int crew_ready(struct engine *engine, uint32_t port_index)
+{
+	const struct plan *plan = engine->plan;
+	struct live_port *port = engine->ports[port_index];
+	enum xsk_mode class = umem_class(port->mode);
+
+	for (uint32_t w = 0; w < plan->n_workers; w++) {
+		struct live_worker *worker = engine->workers[w];
+		int r;
+
+		if (plan->workers[w].group != plan->ports[port_index].group ||
+		    crew_umem_of(worker, class) < WORKER_MAX_UMEMS)
+			continue;
+		/* n_umems is the worker's to read: it stands still while one is added. */
+		if (worker->hangs || worker_stop(&worker->worker, TAKE_UP_NS) < 0) {
+			worker->hangs = true;
+			port_set_problem(port, "worker %u hangs", plan->workers[w].number);
+			return -ETIMEDOUT;
+		}
+		r = init_umem(engine, w, class, port);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+void crew_reclaim(struct live_worker *worker, uint32_t umem, uint8_t tag)
+{
+	struct reclaim_list *list = &worker->reclaim[umem];
+
+	for (uint32_t i = 0; i < list->n; i++) {
+		if (list->tags[i] == tag)
+			return;
+	}
+	list->tags[list->n++] = tag;
+}
+
+/* --- Sets ----------------------------------------------------------------------------------------- */
+
+struct set_request {
+	const struct engine *engine;
+	uint32_t worker_index;
+	const bool *closing; /* per plan port, or NULL */
+	bool drop_closing;
+};
+
+static bool is_closing(const struct set_request *request, uint32_t port)
+{
+	return request->closing && request->closing[port];
+}
+
+/* Where a lane sends: nowhere while the out port is missing, down, or on its way out. */
+static struct lane *out_lane(const struct set_request *request, const struct plan_lane *in)
+{
+	const struct engine *engine = request->engine;
+	const struct plan_worker *worker = &engine->plan->workers[request->worker_index];
+	const struct plan_lane *out;
+	const struct link *link;
+	struct live_lane *live;
+
+	if (in->out_lane == PLAN_NONE)
+		return NULL;
+	out = &worker->lanes[in->out_lane];
+	link = &engine->plan->ports[out->port].link;
+	live = engine->ports[out->port]->lanes[out->queue];
+	if (!live || !link->is_up || !link->has_carrier)
+		return NULL;
+	/* Two ports that close together still drain into each other. */
+	if (is_closing(request, out->port) && !is_closing(request, in->port))
+		return NULL;
+	return &live->lane;
+}
+
+static void add_routes(const struct set_request *request, struct worker_set *set)
+{
+	const struct plan *plan = request->engine->plan;
+	const struct plan_worker *worker = &plan->workers[request->worker_index];
+
+	for (uint32_t i = 0; i < worker->n_lanes; i++) {
+		const struct plan_lane *lane = &worker->lanes[i];
+		struct live_lane *live = request->engine->ports[lane->port]->lanes[lane->queue];
+		uint32_t peer = plan->ports[lane->port].peer;
+
+		if (!live || (request->drop_closing && is_closing(request, lane->port)))
+			continue;
+		set->routes[set->n_lanes++] = (struct worker_route){
+			.rx = &live->lane,
+			.out = out_lane(request, lane),
+			.max_len = peer == PLAN_NONE ? 0 : plan->ports[peer].link.mtu + ETH_HLEN,
+		};
+	}
+}
+
+static void add_beats(const struct set_request *request, struct worker_set *set)
+{
+	const struct plan *plan = request->engine->plan;
+	uint32_t group = plan->workers[request->worker_index].group;
+	uint32_t first = request->worker_index;
+
+	while (first > 0 && plan->workers[first - 1].group == group)
+		first--;
+	for (uint32_t i = 0; i < plan->n_ports && set->n_beats < WORKER_MAX_BEATS; i++) {
+		struct port_prog *prog = request->engine->ports[i]->prog;
+
+		if (plan->ports[i].group == group && prog)
+			set->beats[set->n_beats++] =
+				port_prog_beat(prog, request->worker_index - first);
+	}
+}
+
+static void add_reclaims(struct live_worker *worker, struct worker_set *set)
+{
+	for (uint32_t u = 0; u < WORKER_MAX_UMEMS; u++) {
+		memcpy(set->reclaim[u], worker->reclaim[u].tags, worker->reclaim[u].n);
+		set->n_reclaim[u] = worker->reclaim[u].n;
+		worker->reclaim[u].n = 0;
+	}
+}
+
+struct take_up {
+	const struct worker *worker;
+	uint64_t generation;
+};
+
+static bool is_taken_up(void *arg)
+{
+	const struct take_up *take_up = arg;
+
+	return worker_seen(take_up->worker) >= take_up->generation;
+}
+
+int crew_publish(struct engine *engine, uint32_t worker_index, const bool *closing,
+		 bool drop_closing)
+{
+	const struct set_request request = {engine, worker_index, closing, drop_closing};
+	struct live_worker *worker = engine->workers[worker_index];
+	struct worker_set *set, *old = worker->set;
+	struct take_up take_up = {.worker = &worker->worker};
+	int r;
+
+	if (worker->hangs)
+		return -ETIMEDOUT;
+	if (worker->worker.n_umems == 0)
+		return 0; /* no port of the group has been built yet */
+	set = calloc(1, sizeof(*set));
+	if (!set)
+		return -ENOMEM;
+	add_routes(&request, set);
+	add_beats(&request, set);
+	add_reclaims(worker, set);
+	atomic_store_explicit(&worker->worker.beat_interval_ns,
+			      beat_interval_ns(engine->plan,
+					       engine->plan->workers[worker_index].group),
+			      memory_order_relaxed);
+	take_up.generation = worker_publish(&worker->worker, set);
+	worker->set = set;
+	if (!worker->worker.is_started) {
+		r = worker_start(&worker->worker);
+		if (r < 0)
+			return r;
+	}
+	if (!wait_until(is_taken_up, &take_up, TAKE_UP_NS)) {
+		/* What it may still touch stays where it is, for ever. */
+		worker->hangs = true;
+		log_err("worker %u: does not respond, abandoning it; its queues fall back",
+			engine->plan->workers[worker_index].number);
+		return -ETIMEDOUT;
+	}
+	free(old);
+	return 0;
+}
+
+void crew_free_worker(struct live_worker *worker)
+{
+	if (!worker || worker->hangs || worker_stop(&worker->worker, TAKE_UP_NS) < 0)
+		return;
+	for (uint32_t u = 0; u < worker->worker.n_umems; u++)
+		umem_fini(&worker->worker.umems[u]);
+	free(worker->set);
+	free(worker);
+}

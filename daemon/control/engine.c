@@ -1,0 +1,698 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * From the plan in force to the next one: what is closed, what goes on, what is built, in which
+ * order; and the retries of what could not be built. The parts are port.c and crew.c.
+ */
+#include "control/engine.h"
+
+#include <errno.h>
+#include <linux/membarrier.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "control/live.h"
+#include "util/clock.h"
+#include "util/log.h"
+#include "util/macros.h"
+
+#define LOG_DOMAIN "engine"
+
+int engine_new(const struct engine_options *options, struct engine **ret_engine)
+{
+	struct engine *engine = calloc(1, sizeof(*engine));
+	int r;
+
+	if (!engine)
+		return -ENOMEM;
+	engine->links = options->links;
+	snprintf(engine->bpf_dir, sizeof(engine->bpf_dir), "%s", options->bpf_dir);
+	r = offload_record_open(options->runtime_dir, &engine->offloads);
+	if (r < 0) {
+		free(engine);
+		return r;
+	}
+	*ret_engine = engine;
+	return 0;
+}
+
+const struct plan *engine_plan(const struct engine *engine)
+{
+	return engine->plan;
+}
+
+static bool needs_sockets(const struct plan_port *plan_port)
+{
+	return plan_port->conf->forward != CONF_FORWARD_PASS;
+}
+
+static uint32_t n_ports(const struct engine *engine)
+{
+	return engine->plan ? engine->plan->n_ports : 0;
+}
+
+static uint32_t n_workers(const struct engine *engine)
+{
+	return engine->plan ? engine->plan->n_workers : 0;
+}
+
+/* --- Closing ------------------------------------------------------------------------------------ */
+
+/*
+ * After this no CPU is in an XDP program, or between it and the flush of its redirects, that saw a
+ * slot filled which is empty now: MEMBARRIER_CMD_GLOBAL is synchronize_rcu()
+ * (kernel/sched/membarrier.c), and NAPI polls are RCU read sections. A kernel with nohz_full CPUs
+ * refuses it; then several jiffies must do.
+ */
+static void wait_grace_period(void)
+{
+	const struct timespec grace = {.tv_nsec = 50 * (long)NSEC_PER_MSEC};
+
+	if (syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0) != 0)
+		(void)ppoll(NULL, 0, &grace, NULL);
+}
+
+struct drain {
+	const struct engine *engine;
+	const bool *closing;
+};
+
+static bool lane_is_drained(const struct lane *lane)
+{
+	return xsk_rx_waiting(&lane->xsk) == 0 &&
+	       counter_read(&lane->counters.tx_packets) ==
+		       counter_read(&lane->counters.tx_completed);
+}
+
+static bool is_drained(void *arg)
+{
+	const struct drain *drain = arg;
+
+	for (uint32_t i = 0; i < n_ports(drain->engine); i++) {
+		for (unsigned q = 0; drain->closing[i] && q < CONF_MAX_QUEUES; q++) {
+			const struct live_lane *live = drain->engine->ports[i]->lanes[q];
+
+			if (live && !lane_is_drained(&live->lane))
+				return false;
+		}
+	}
+	return true;
+}
+
+static bool group_has_closing(const struct engine *engine, uint32_t group, const bool *closing)
+{
+	for (uint32_t i = 0; i < n_ports(engine); i++) {
+		if (closing[i] && engine->plan->ports[i].group == group)
+			return true;
+	}
+	return false;
+}
+
+static void publish_affected(struct engine *engine, const bool *closing, bool drop_closing)
+{
+	for (uint32_t w = 0; w < n_workers(engine); w++) {
+		if (group_has_closing(engine, engine->plan->workers[w].group, closing))
+			(void)crew_publish(engine, w, closing, drop_closing);
+	}
+}
+
+static bool port_has_hung_worker(const struct engine *engine, uint32_t index)
+{
+	for (uint32_t w = 0; w < n_workers(engine); w++) {
+		if (engine->workers[w]->hangs &&
+		    engine->plan->workers[w].group == engine->plan->ports[index].group)
+			return true;
+	}
+	return false;
+}
+
+/* A device that is gone was unbound by the kernel: its frames are free. */
+static void reclaim_lanes_of(struct engine *engine, uint32_t index)
+{
+	for (uint32_t w = 0; w < n_workers(engine); w++) {
+		struct live_worker *worker = engine->workers[w];
+		const struct plan_worker *plan_worker = &engine->plan->workers[w];
+
+		for (uint32_t i = 0; i < plan_worker->n_lanes; i++) {
+			for (uint32_t u = 0; u < worker->worker.n_umems; u++) {
+				if (plan_worker->lanes[i].port == index)
+					crew_reclaim(worker, u, (uint8_t)plan_worker->lanes[i].tag);
+			}
+		}
+	}
+}
+
+static bool device_is_gone(struct engine *engine, const struct live_port *port)
+{
+	struct link link;
+
+	return link_read(engine->links, port->interface, &link) == 0 &&
+	       (!link.exists || link.ifindex != port->ifindex);
+}
+
+static void abandon_lanes(struct live_port *port)
+{
+	/* The worker that hangs may wake up and touch them: they are leaked on purpose. */
+	for (unsigned q = 0; q < CONF_MAX_QUEUES; q++)
+		port->lanes[q] = NULL;
+}
+
+static bool port_has_lanes(const struct live_port *port)
+{
+	for (unsigned q = 0; q < CONF_MAX_QUEUES; q++) {
+		if (port->lanes[q])
+			return true;
+	}
+	return false;
+}
+
+/* The order of design.md §4.5, for all ports at once. */
+static void close_ports(struct engine *engine, const bool *closing)
+{
+	struct drain drain = {.engine = engine, .closing = closing};
+	bool any = false;
+
+	for (uint32_t i = 0; i < n_ports(engine); i++) {
+		if (!closing[i] || !port_has_lanes(engine->ports[i]))
+			continue;
+		any = true;
+		port_clear_slots(engine->ports[i]);
+	}
+	if (!any)
+		return;
+	wait_grace_period();
+	publish_affected(engine, closing, false);
+	if (!wait_until(is_drained, &drain, DRAIN_NS))
+		log_warning("some packets were not confirmed sent within %llu ms",
+			    DRAIN_NS / NSEC_PER_MSEC);
+	publish_affected(engine, closing, true);
+	for (uint32_t i = 0; i < n_ports(engine); i++) {
+		struct live_port *port = engine->ports[i];
+
+		if (!closing[i])
+			continue;
+		if (port_has_hung_worker(engine, i))
+			abandon_lanes(port);
+		port_close_lanes(port);
+		if (port->is_attached && device_is_gone(engine, port))
+			reclaim_lanes_of(engine, i);
+	}
+}
+
+/* --- Building ------------------------------------------------------------------------------------ */
+
+static void describe_failure(struct engine *engine, uint32_t index, int r)
+{
+	struct live_port *port = engine->ports[index];
+	uint64_t now_ns = clock_now_ns();
+	bool may_pass;
+
+	if (!port->first_failure_ns)
+		port->first_failure_ns = now_ns;
+	may_pass = r == -EBUSY && port_is_patient(port);
+	port->last_error = r;
+	port->state = may_pass ? PORT_REBUILDING : PORT_FAILED;
+	port->retry_at_ns = now_ns + (may_pass ? RETRY_FAST_NS : RETRY_SLOW_NS);
+	if (r == -ENODEV || r == -ENXIO)
+		port->state = PORT_ABSENT;
+	if (!may_pass && !port->problem[0])
+		port_set_problem(port, "cannot be built: %s", strerror(-r));
+}
+
+static void describe_success(struct engine *engine, uint32_t index)
+{
+	const struct plan_port *plan_port = &engine->plan->ports[index];
+	struct live_port *port = engine->ports[index];
+
+	port->problem[0] = '\0';
+	port->first_failure_ns = 0;
+	port->retry_at_ns = 0;
+	port->last_error = 0;
+	port->state = needs_sockets(plan_port) ? PORT_FORWARDING : PORT_PASSING;
+	port->n_rebinds += port->was_built;
+	port->was_built = true;
+	if (needs_sockets(plan_port))
+		log_notice("port %s: forwarding %s (%s) to %s, %s mode, %u queue%s", port->name,
+			   plan_port->conf->interface,
+			   plan_port->link.driver[0] ? plan_port->link.driver : "unknown driver",
+			   plan_port->conf->peer, xsk_mode_names[port->mode], plan_port->n_queues,
+			   plan_port->n_queues == 1 ? "" : "s");
+	else
+		log_notice("port %s: passing everything on %s to the kernel", port->name,
+			   plan_port->conf->interface);
+}
+
+static void mark_absent(struct live_port *port, const char *interface)
+{
+	port->state = PORT_ABSENT;
+	port->retry_at_ns = 0;
+	port->first_failure_ns = 0;
+	port_set_problem(port, "interface %s does not exist; waiting for it", interface);
+}
+
+static int attach_and_bind(struct engine *engine, uint32_t index)
+{
+	const struct plan_port *plan_port = &engine->plan->ports[index];
+	struct live_port *port = engine->ports[index];
+	int r = 0;
+
+	if (!port->is_attached)
+		r = port_attach(engine, index);
+	if (r < 0 || !needs_sockets(plan_port))
+		return r;
+	r = crew_ready(engine, index);
+	if (r == 0)
+		r = port_bind(engine, index);
+	/* The attachment stays while a queue is waited for: with no socket it falls back. */
+	if (r < 0 && r != -EBUSY)
+		port_detach(engine, port, !port->is_pinned);
+	return r;
+}
+
+static bool *alloc_flags(uint32_t n)
+{
+	return calloc(MAX(n, 1), sizeof(bool));
+}
+
+/* Builds the ports of `due`, publishes once, then lets traffic in. */
+static int build_ports(struct engine *engine, bool *due)
+{
+	int first_error = 0;
+
+	for (uint32_t i = 0; i < n_ports(engine); i++) {
+		int r;
+
+		if (!due[i])
+			continue;
+		if (!engine->plan->ports[i].is_present) {
+			mark_absent(engine->ports[i], engine->plan->ports[i].conf->interface);
+			due[i] = false;
+			continue;
+		}
+		r = attach_and_bind(engine, i);
+		if (r < 0) {
+			describe_failure(engine, i, r);
+			due[i] = false;
+			if (engine->ports[i]->state == PORT_FAILED && first_error == 0)
+				first_error = r;
+		}
+	}
+	for (uint32_t w = 0; w < n_workers(engine); w++)
+		(void)crew_publish(engine, w, NULL, false);
+	for (uint32_t i = 0; i < n_ports(engine); i++) {
+		int r;
+
+		if (!due[i])
+			continue;
+		r = port_open_slots(engine->ports[i]);
+		if (r < 0)
+			describe_failure(engine, i, r);
+		else
+			describe_success(engine, i);
+		if (r < 0 && first_error == 0)
+			first_error = r;
+	}
+	return first_error;
+}
+
+/* --- From plan to plan ------------------------------------------------------------------------------ */
+
+static void remove_port(struct engine *engine, struct live_port *port)
+{
+	port_detach(engine, port, true);
+	offload_record_restore(engine->offloads, engine->links, port->interface, port->ifindex);
+	log_notice("port %s: removed", port->name);
+	port_free(port);
+}
+
+/* A pinned port that goes on being a drop port keeps its pin: the new program takes its place. */
+static bool keeps_pin(const struct plan *new, uint32_t new_index)
+{
+	const struct conf_port *conf = new->ports[new_index].conf;
+
+	return conf->on_failure == CONF_FAIL_DROP && conf->forward != CONF_FORWARD_PASS &&
+	       new->ports[new_index].is_present;
+}
+
+/* The objects of the next plan: those that go on, and new ones for the rest. */
+struct next {
+	struct live_port **ports;
+	struct live_worker **workers;
+};
+
+static void free_next(struct next *next, const struct plan *new, const struct plan_diff *diff)
+{
+	for (uint32_t i = 0; next->ports && i < new->n_ports; i++) {
+		if (diff->old_of[i] == PLAN_NONE)
+			port_free(next->ports[i]);
+	}
+	for (uint32_t i = 0; next->workers && i < new->n_workers; i++) {
+		if (diff->rebuild_worker[i])
+			crew_free_worker(next->workers[i]);
+	}
+	free(next->ports);
+	free(next->workers);
+}
+
+/* All that can fail for lack of memory, before anything is closed. */
+static int prepare_next(const struct engine *engine, const struct plan *new,
+			const struct plan_diff *diff, struct next *ret_next)
+{
+	struct next next = {
+		.ports = calloc(MAX(new->n_ports, 1), sizeof(*next.ports)),
+		.workers = calloc(MAX(new->n_workers, 1), sizeof(*next.workers)),
+	};
+	bool ok = next.ports && next.workers;
+
+	for (uint32_t i = 0; ok && i < new->n_ports; i++) {
+		next.ports[i] = diff->old_of[i] == PLAN_NONE ? port_new(new->ports[i].conf->name) :
+							       engine->ports[diff->old_of[i]];
+		ok = next.ports[i] != NULL;
+	}
+	for (uint32_t i = 0; ok && i < new->n_workers; i++) {
+		next.workers[i] = diff->rebuild_worker[i] ?
+					  crew_new_worker(new, i) :
+					  engine->workers[diff->old_worker_of[i]];
+		ok = next.workers[i] != NULL;
+	}
+	if (!ok) {
+		free_next(&next, new, diff);
+		return -ENOMEM;
+	}
+	*ret_next = next;
+	return 0;
+}
+
+static bool port_goes_on(const struct live_port *port, const struct next *next, uint32_t n)
+{
+	for (uint32_t i = 0; i < n; i++) {
+		if (next->ports[i] == port)
+			return true;
+	}
+	return false;
+}
+
+static bool worker_goes_on(const struct live_worker *worker, const struct next *next, uint32_t n)
+{
+	for (uint32_t i = 0; i < n; i++) {
+		if (next->workers[i] == worker)
+			return true;
+	}
+	return false;
+}
+
+/* Lanes are closed by now: what does not go on is removed, what is rebuilt loses its program. */
+static void take_over(struct engine *engine, struct plan *new, const struct plan_diff *diff,
+		      struct next *next, bool *due)
+{
+	for (uint32_t i = 0; i < n_workers(engine); i++) {
+		if (!worker_goes_on(engine->workers[i], next, new->n_workers))
+			crew_free_worker(engine->workers[i]);
+	}
+	for (uint32_t i = 0; i < n_ports(engine); i++) {
+		if (!port_goes_on(engine->ports[i], next, new->n_ports))
+			remove_port(engine, engine->ports[i]);
+	}
+	for (uint32_t i = 0; i < new->n_ports; i++) {
+		struct live_port *port = next->ports[i];
+		bool was_absent = port->state == PORT_ABSENT;
+
+		due[i] = diff->new_ports[i] == PLAN_ADD || diff->new_ports[i] == PLAN_REBUILD ||
+			 was_absent == new->ports[i].is_present;
+		if (due[i]) {
+			port_detach(engine, port, !keeps_pin(new, i));
+			port->first_failure_ns = 0;
+		}
+	}
+	free(engine->ports);
+	free(engine->workers);
+	engine->ports = next->ports;
+	engine->workers = next->workers;
+	plan_free(engine->plan);
+	engine->plan = new;
+}
+
+static bool *ports_to_close(const struct engine *engine, const struct plan_diff *diff)
+{
+	bool *closing = alloc_flags(n_ports(engine));
+
+	for (uint32_t i = 0; closing && i < n_ports(engine); i++)
+		closing[i] = diff->old_ports[i] == PLAN_REMOVE ||
+			     diff->old_ports[i] == PLAN_REBUILD;
+	return closing;
+}
+
+static const struct plan *or_empty(const struct plan *plan)
+{
+	static const struct plan empty;
+
+	return plan ? plan : &empty;
+}
+
+struct pins {
+	const struct plan *plan;
+	const char *dir;
+};
+
+static bool is_drop_port_of(const struct plan *plan, const char *name)
+{
+	for (uint32_t i = 0; i < plan->n_ports; i++) {
+		const struct conf_port *conf = plan->ports[i].conf;
+
+		if (strcmp(conf->name, name) == 0)
+			return conf->on_failure == CONF_FAIL_DROP &&
+			       conf->forward != CONF_FORWARD_PASS;
+	}
+	return false;
+}
+
+static int sweep_pin(const struct pin_info *info, void *arg)
+{
+	const struct pins *pins = arg;
+
+	if (!info->is_ours || is_drop_port_of(pins->plan, info->port))
+		return 0;
+	log_notice("port %s: removing the pin of an earlier run%s", info->port,
+		   info->is_alive ? ", which still held its interface" : "");
+	(void)pin_remove(pins->dir, info->port);
+	return 0;
+}
+
+/* Pins of ports that are drop ports no more would go on dropping with nobody to serve them. */
+static void sweep_pins(const struct engine *engine, const struct plan *plan)
+{
+	char dir[CONF_PATH_BYTES];
+	struct pins pins = {.plan = plan, .dir = dir};
+
+	if (pin_dir_resolve(engine->bpf_dir, dir, sizeof(dir)) < 0)
+		return;
+	(void)pin_for_each(dir, sweep_pin, &pins);
+}
+
+/* Somebody may have switched an offload on since: `fix` switches it off again. */
+static void mend_kept_ports(struct engine *engine, const bool *due)
+{
+	for (uint32_t i = 0; i < n_ports(engine); i++) {
+		if (!due[i] && engine->ports[i]->is_attached && needs_sockets(&engine->plan->ports[i]))
+			(void)port_mend_offloads(engine, i);
+	}
+}
+
+int engine_apply(struct engine *engine, struct plan *plan)
+{
+	_cleanup_free_ bool *closing = NULL;
+	_cleanup_free_ bool *due = alloc_flags(plan->n_ports);
+	struct plan_diff diff;
+	struct next next;
+	int r;
+
+	r = due ? plan_diff(or_empty(engine->plan), plan, &diff) : -ENOMEM;
+	if (r < 0) {
+		plan_free(plan);
+		return r;
+	}
+	closing = ports_to_close(engine, &diff);
+	r = closing ? prepare_next(engine, plan, &diff, &next) : -ENOMEM;
+	if (r < 0) {
+		plan_free(plan);
+		goto out;
+	}
+	if (!engine->plan)
+		sweep_pins(engine, plan);
+	close_ports(engine, closing);
+	take_over(engine, plan, &diff, &next, due);
+	mend_kept_ports(engine, due);
+	r = build_ports(engine, due);
+out:
+	plan_diff_fini(&diff);
+	return r;
+}
+
+/* --- Retries, state ------------------------------------------------------------------------------------ */
+
+/* Somebody took our program off (bpftool link detach): say so and build the port again. */
+static void check_attachments(struct engine *engine)
+{
+	for (uint32_t i = 0; i < n_ports(engine); i++) {
+		struct live_port *port = engine->ports[i];
+
+		if (!port->is_attached || port_prog_is_attached(port->prog) || port->retry_at_ns ||
+		    !engine->plan->ports[i].is_present)
+			continue;
+		port_set_problem(port, "the XDP program was taken off %s; attaching it again",
+				 port->interface);
+		port->retry_at_ns = clock_now_ns();
+	}
+}
+
+void engine_retry(struct engine *engine)
+{
+	uint64_t now_ns = clock_now_ns();
+	_cleanup_free_ bool *due = alloc_flags(n_ports(engine));
+	bool any = false;
+
+	check_attachments(engine);
+	for (uint32_t i = 0; due && i < n_ports(engine); i++) {
+		struct live_port *port = engine->ports[i];
+
+		due[i] = port->retry_at_ns != 0 && port->retry_at_ns <= now_ns;
+		any |= due[i];
+	}
+	if (!any)
+		return;
+	/* What is half there is taken down first; attaching is all that a patient port keeps. */
+	close_ports(engine, due);
+	for (uint32_t i = 0; i < n_ports(engine); i++) {
+		if (due[i] && engine->ports[i]->is_attached &&
+		    !port_prog_is_attached(engine->ports[i]->prog))
+			port_detach(engine, engine->ports[i], false);
+	}
+	(void)build_ports(engine, due);
+}
+
+uint64_t engine_next_retry_ns(const struct engine *engine)
+{
+	uint64_t next_ns = 0;
+
+	for (uint32_t i = 0; i < n_ports(engine); i++) {
+		uint64_t at_ns = engine->ports[i]->retry_at_ns;
+
+		if (at_ns && (!next_ns || at_ns < next_ns))
+			next_ns = at_ns;
+	}
+	return next_ns;
+}
+
+bool engine_is_complete(const struct engine *engine)
+{
+	for (uint32_t i = 0; i < n_ports(engine); i++) {
+		enum port_state state = engine->ports[i]->state;
+
+		if (state != PORT_FORWARDING && state != PORT_PASSING)
+			return false;
+	}
+	return true;
+}
+
+bool engine_has_failed(const struct engine *engine)
+{
+	for (uint32_t i = 0; i < n_ports(engine); i++) {
+		if (engine->ports[i]->state == PORT_FAILED)
+			return true;
+	}
+	return false;
+}
+
+int engine_set_detached(struct engine *engine, const char *name, bool detached)
+{
+	bool found = false;
+
+	for (uint32_t i = 0; i < n_ports(engine); i++) {
+		struct live_port *port = engine->ports[i];
+
+		if (strcmp(name, "*") != 0 && strcmp(name, port->name) != 0)
+			continue;
+		found = true;
+		port->is_detached = detached;
+		if (port->prog)
+			port_prog_set_detached(port->prog, detached);
+		log_notice("port %s: %s", port->name,
+			   detached ? "detached, everything passes to the kernel" : "attached again");
+	}
+	return found ? 0 : -ENOENT;
+}
+
+bool engine_all_beating(struct engine *engine, const char **ret_worker)
+{
+	bool all = true;
+
+	for (uint32_t w = 0; w < n_workers(engine); w++) {
+		struct live_worker *worker = engine->workers[w];
+		uint64_t beat;
+
+		if (!worker->worker.is_started && !worker->hangs)
+			continue;
+		beat = worker_beat(&worker->worker);
+		if (beat == worker->last_beat && all) {
+			all = false;
+			*ret_worker = worker->worker.name;
+		}
+		worker->last_beat = beat;
+	}
+	return all;
+}
+
+static void log_totals(const struct live_port *port)
+{
+	struct lane_counters sum = {0};
+	uint64_t n_dropped = 0;
+
+	for (unsigned q = 0; q < CONF_MAX_QUEUES; q++) {
+		const struct lane_counters *counters = &port->totals[q].counters;
+
+		sum.rx_packets += counters->rx_packets;
+		sum.forwarded += counters->forwarded;
+		sum.tx_packets += counters->tx_packets;
+		sum.tx_completed += counters->tx_completed;
+		for (unsigned i = 0; i < DROP_N; i++)
+			n_dropped += counters->drops[i];
+	}
+	if (!port->was_built)
+		return;
+	log_notice("port %s: received %llu, forwarded %llu, dropped %llu; sent %llu, confirmed %llu",
+		   port->name, (unsigned long long)sum.rx_packets, (unsigned long long)sum.forwarded,
+		   (unsigned long long)n_dropped, (unsigned long long)sum.tx_packets,
+		   (unsigned long long)sum.tx_completed);
+}
+
+void engine_free(struct engine *engine, bool remove_pins)
+{
+	_cleanup_free_ bool *all = NULL;
+
+	if (!engine)
+		return;
+	all = alloc_flags(n_ports(engine));
+	for (uint32_t i = 0; all && i < n_ports(engine); i++)
+		all[i] = true;
+	if (all)
+		close_ports(engine, all);
+	for (uint32_t w = 0; w < n_workers(engine); w++)
+		crew_free_worker(engine->workers[w]);
+	for (uint32_t i = 0; i < n_ports(engine); i++) {
+		struct live_port *port = engine->ports[i];
+
+		port_detach(engine, port, remove_pins || !port->is_pinned);
+		offload_record_restore(engine->offloads, engine->links, port->interface,
+				       port->ifindex);
+		log_totals(port);
+		port_free(port);
+	}
+	free(engine->ports);
+	free(engine->workers);
+	plan_free(engine->plan);
+	offload_record_close(engine->offloads);
+	free(engine);
+}

@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The live objects behind a plan, private to engine.c, port.c, crew.c and engine_report.c.
+ *
+ *   engine ── ports[i]    struct live_port    program, sockets, totals of plan->ports[i]
+ *          └─ workers[i]  struct live_worker  thread, UMEMs, sets of plan->workers[i]
+ *
+ * A live_port owns its lanes; a live_worker refers to them through the set it runs. So lanes are
+ * freed only after the worker has taken up a set without them.
+ *
+ * Thread: control.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "control/engine.h"
+#include "control/offload_record.h"
+#include "control/plan.h"
+#include "control/report.h"
+#include "data/worker.h"
+#include "kern/port_prog.h"
+#include "kern/xsk.h"
+
+/* Bind and link_create may meet a dying predecessor: 70–195 ms after kill -9 (spikes.md §2). */
+#define PATIENCE_NS (5 * NSEC_PER_SEC)
+#define RETRY_FAST_NS (5 * NSEC_PER_MSEC)
+#define RETRY_SLOW_NS NSEC_PER_SEC
+#define DRAIN_NS (200 * NSEC_PER_MSEC)
+/* A worker takes up a set within one sleep (25 ms); one that needs longer than this hangs. */
+#define TAKE_UP_NS NSEC_PER_SEC
+
+struct live_lane {
+	struct lane lane; /* first: aligned to a cache line */
+	bool is_slotted;  /* in the XSKMAP */
+};
+
+/* What closed lanes of a queue have counted. */
+struct queue_totals {
+	struct lane_counters counters;
+	struct report_xsk xsk;
+};
+
+struct live_port {
+	char name[CONF_NAME_BYTES];
+	uint32_t ifindex; /* of the device that the program is on */
+	char interface[IF_NAMESIZE];
+	enum port_state state;
+	char problem[256];
+	struct port_prog *prog;
+	bool is_attached;
+	bool is_pinned;
+	bool is_detached; /* the operator's wish; survives a rebuild */
+	bool is_generic;
+	int promiscuous_fd;
+	enum xsk_mode mode; /* XSK_MODE_N until settled */
+	struct live_lane *lanes[CONF_MAX_QUEUES];
+	struct queue_totals *totals; /* CONF_MAX_QUEUES of them */
+	uint64_t verdict_totals[SLUICE_V_N];
+	uint64_t n_rebinds;
+	bool was_built;		   /* for n_rebinds */
+	uint64_t first_failure_ns; /* of the present attempt to build; 0 = none */
+	uint64_t retry_at_ns;	   /* 0 = nothing to retry */
+	int last_error;
+};
+
+struct live_worker {
+	struct worker worker; /* first: aligned to a cache line */
+	struct worker_set *set;
+	enum xsk_mode umem_mode[WORKER_MAX_UMEMS]; /* ZEROCOPY, or COPY for both copying modes */
+	struct reclaim_list {
+		uint8_t tags[WORKER_MAX_LANES];
+		uint32_t n;
+	} reclaim[WORKER_MAX_UMEMS]; /* proven dead since the last set */
+	uint64_t last_beat;
+	uint64_t last_beat_seen_ns;
+	bool hangs; /* never touched or freed again */
+};
+
+struct engine {
+	struct links *links;
+	char bpf_dir[CONF_PATH_BYTES]; /* as configured */
+	char pin_dir[CONF_PATH_BYTES]; /* resolved; "" until a drop port needs it */
+	struct offload_record *offloads;
+	struct plan *plan; /* NULL before the first apply */
+	struct live_port **ports;
+	struct live_worker **workers;
+};
+
+/* --- port.c: one port's program, sockets and slots ------------------------------------------------ */
+
+struct live_port *port_new(const char *name);
+
+/*
+ * Loads and attaches the program, mends offloads, holds promiscuity, settles the mode. A port that
+ * needs no sockets is then complete. On failure nothing of it remains and port->problem says why.
+ * -EBUSY may pass by itself.
+ */
+int port_attach(struct engine *engine, uint32_t index);
+
+/* Opens the sockets of all lanes; crew_ready() has prepared the UMEMs. Same promises. */
+int port_bind(struct engine *engine, uint32_t index);
+
+/* Switches off what `offloads = fix` finds on (again); complains where `check` does. */
+int port_mend_offloads(struct engine *engine, uint32_t index);
+
+/* Fills the XSKMAP slots: the worker must already beat and serve the lanes. */
+int port_open_slots(struct live_port *port);
+
+/* First step of removal; a grace period must follow (engine.c, wait_grace_period). */
+void port_clear_slots(struct live_port *port);
+
+/* Reads what the lanes have counted into the totals, closes and frees them. */
+void port_close_lanes(struct live_port *port);
+
+/* Takes program, promiscuity and pins (if `remove_pins`) away. */
+void port_detach(struct engine *engine, struct live_port *port, bool remove_pins);
+
+void port_free(struct live_port *port);
+
+/* Is EBUSY still to be expected, of a predecessor that is dying? */
+bool port_is_patient(const struct live_port *port);
+
+/* Names what is wrong; state and retries are the engine's. */
+void port_set_problem(struct live_port *port, const char *fmt, ...)
+	__attribute__((format(printf, 2, 3)));
+
+/* --- crew.c: workers, their UMEMs and their sets --------------------------------------------------- */
+
+struct live_worker *crew_new_worker(const struct plan *plan, uint32_t index);
+
+/*
+ * Makes sure that the workers of a port have a UMEM of the port's mode. -EUCLEAN: a running worker
+ * has none of that mode; its group must be rebuilt. On failure *ret_text is set.
+ */
+int crew_ready(struct engine *engine, uint32_t port_index);
+
+/* Index of the UMEM that lanes of `mode` use; WORKER_MAX_UMEMS if there is none. */
+uint32_t crew_umem_of(const struct live_worker *worker, enum xsk_mode mode);
+
+/*
+ * Publishes a set that names the lanes now open, and waits until the worker has taken it up.
+ * Lanes of ports in `closing` (bool per plan port; NULL = none) keep draining but nobody sends to
+ * them; with `drop_closing` they are left out altogether. Starts the thread if it does not run.
+ * -ETIMEDOUT: the worker hangs.
+ */
+int crew_publish(struct engine *engine, uint32_t worker_index, const bool *closing,
+		 bool drop_closing);
+
+/* Marks a lane's tag as proven dead: its frames return with the next set. */
+void crew_reclaim(struct live_worker *worker, uint32_t umem, uint8_t tag);
+
+/* Stops the thread and frees; one that hangs is left alone. NULL is fine. */
+void crew_free_worker(struct live_worker *worker);
+
+/* --- explain.c: what an errno means to an operator -------------------------------------------------- */
+
+/* Text with cause and remedy for a failed step; see operations.md §3.2. */
+void explain_attach(int error, const struct plan_port *port, bool generic,
+		    const struct port_prog_conflict *conflict, char *buf, unsigned size);
+void explain_load(int error, const struct plan_port *port, char *buf, unsigned size);
+void explain_xsk(int error, enum xsk_step step, const struct plan_port *port, uint32_t queue,
+		 uint64_t umem_bytes, char *buf, unsigned size);
+void explain_pin(int error, const char *dir, char *buf, unsigned size);
+
+/* Waits for a state that another thread or the kernel brings about; the control thread only. */
+bool wait_until(bool (*done)(void *arg), void *arg, uint64_t timeout_ns);

@@ -1,0 +1,557 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * One port's kernel objects: program and attachment, offloads, promiscuity, mode, sockets, slots.
+ * Each function either finishes or leaves nothing behind and a text in port->problem.
+ */
+#include <errno.h>
+#include <linux/bpf.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "control/live.h"
+#include "util/clock.h"
+#include "util/log.h"
+#include "util/macros.h"
+
+#define LOG_DOMAIN "port"
+
+/* Enough to bind one socket with, for asking a driver whether it has zero-copy. */
+#define PROBE_FRAMES 128
+#define PROBE_RING 64
+
+struct live_port *port_new(const char *name)
+{
+	struct live_port *port = calloc(1, sizeof(*port));
+
+	if (!port)
+		return NULL;
+	port->totals = calloc(CONF_MAX_QUEUES, sizeof(*port->totals));
+	if (!port->totals) {
+		free(port);
+		return NULL;
+	}
+	port->promiscuous_fd = -1;
+	port->mode = XSK_MODE_N;
+	port->state = PORT_ABSENT;
+	snprintf(port->name, sizeof(port->name), "%s", name);
+	return port;
+}
+
+void port_free(struct live_port *port)
+{
+	if (!port)
+		return;
+	close_fdp(&port->promiscuous_fd);
+	port_prog_free(port->prog);
+	free(port->totals);
+	free(port);
+}
+
+void port_set_problem(struct live_port *port, const char *fmt, ...)
+{
+	char text[sizeof(port->problem)];
+	va_list ap;
+
+	va_start(ap, fmt);
+	(void)vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	/* Said once, however often a retry finds it again. */
+	if (text[0] && strcmp(text, port->problem) != 0)
+		log_err("port %s: %s", port->name, text);
+	memcpy(port->problem, text, sizeof(text));
+}
+
+bool port_is_patient(const struct live_port *port)
+{
+	return port->first_failure_ns == 0 ||
+	       clock_now_ns() - port->first_failure_ns < PATIENCE_NS;
+}
+
+/* --- Program -------------------------------------------------------------------------------- */
+
+static bool is_drop(const struct plan_port *plan_port)
+{
+	return plan_port->conf->on_failure == CONF_FAIL_DROP &&
+	       plan_port->conf->forward != CONF_FORWARD_PASS;
+}
+
+/* Jiffies that have certainly all passed when the timeout has: a part of one counts as one. */
+static uint32_t stall_jiffies(uint64_t stall_timeout_ns)
+{
+	uint64_t hz = clock_kernel_hz();
+
+	return (uint32_t)MAX(1, (stall_timeout_ns * hz + NSEC_PER_SEC - 1) / NSEC_PER_SEC);
+}
+
+static unsigned first_worker_of_group(const struct plan *plan, uint32_t group)
+{
+	for (unsigned i = 0; i < plan->n_workers; i++) {
+		if (plan->workers[i].group == group)
+			return i;
+	}
+	return 0;
+}
+
+static unsigned n_workers_of_group(const struct plan *plan, uint32_t group)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < plan->n_workers; i++)
+		n += plan->workers[i].group == group;
+	return n;
+}
+
+static int load_program(const struct plan *plan, const struct plan_port *plan_port, bool generic,
+			struct port_prog **ret_prog)
+{
+	const struct conf_port *conf = plan_port->conf;
+	unsigned first = first_worker_of_group(plan, plan_port->group);
+	uint16_t queue_worker[CONF_MAX_QUEUES];
+	struct port_prog_spec spec = {
+		.port = conf->name,
+		.ifindex = plan_port->link.ifindex,
+		.generic = generic,
+		.config = {
+			.forwards = conf->forward != CONF_FORWARD_PASS,
+			.pass_control = conf->pass_control,
+			.fallback = is_drop(plan_port) ? XDP_DROP : XDP_PASS,
+			.stall_jiffies = stall_jiffies(conf->stall_timeout_ns),
+		},
+		.queue_worker = queue_worker,
+		.n_queues = MAX(1, MIN(plan_port->n_queues, CONF_MAX_QUEUES)),
+		.n_workers = n_workers_of_group(plan, plan_port->group),
+		.numa_node = plan_port->link.numa_node,
+	};
+
+	/* Plan numbers count over the daemon, heartbeat lines within the group. */
+	for (unsigned q = 0; q < spec.n_queues; q++) {
+		uint16_t worker = plan_port->queue_worker[q];
+
+		queue_worker[q] = worker == SLUICE_NO_WORKER ? SLUICE_NO_WORKER :
+							       (uint16_t)(worker - first);
+	}
+	return port_prog_load(&spec, ret_prog);
+}
+
+/* The directory is looked for when the first drop port needs it: others never touch bpffs. */
+static int need_pin_dir(struct engine *engine, struct live_port *port)
+{
+	char text[256];
+	int r;
+
+	if (engine->pin_dir[0])
+		return 0;
+	r = pin_dir_resolve(engine->bpf_dir, engine->pin_dir, sizeof(engine->pin_dir));
+	if (r < 0) {
+		engine->pin_dir[0] = '\0';
+		explain_pin(r, engine->bpf_dir, text, sizeof(text));
+		port_set_problem(port, "%s", text);
+	}
+	return r;
+}
+
+static int attach_in_mode(struct engine *engine, uint32_t index, bool generic)
+{
+	const struct plan_port *plan_port = &engine->plan->ports[index];
+	struct live_port *port = engine->ports[index];
+	const char *pin_dir = is_drop(plan_port) ? engine->pin_dir : NULL;
+	struct port_prog_conflict conflict = {0};
+	char text[256];
+	bool adopted = false;
+	int r;
+
+	r = load_program(engine->plan, plan_port, generic, &port->prog);
+	if (r < 0) {
+		explain_load(r, plan_port, text, sizeof(text));
+		port_set_problem(port, "%s", text);
+		return r;
+	}
+	port_prog_set_detached(port->prog, port->is_detached);
+	r = port_prog_attach(port->prog, pin_dir, &adopted, &conflict);
+	if (r < 0) {
+		port_prog_free(TAKE_PTR(port->prog));
+		/* The caller may have another mode to try, or patience for a dying predecessor. */
+		if (r == -EOPNOTSUPP && !generic && plan_port->conf->mode == CONF_MODE_AUTO)
+			return r;
+		if (r == -EBUSY && port_is_patient(port))
+			return r;
+		explain_attach(r, plan_port, generic, &conflict, text, sizeof(text));
+		port_set_problem(port, "%s", text);
+		return r;
+	}
+	if (adopted) {
+		uint64_t counts[SLUICE_V_N];
+
+		port_prog_adopted_verdicts(port->prog, counts);
+		for (unsigned i = 0; i < SLUICE_V_N; i++)
+			port->verdict_totals[i] = counts[i];
+		log_notice("port %s: took over the pinned program on %s", port->name,
+			   plan_port->conf->interface);
+	}
+	port->is_attached = true;
+	port->is_pinned = pin_dir != NULL;
+	port->is_generic = generic;
+	port->ifindex = plan_port->link.ifindex;
+	snprintf(port->interface, sizeof(port->interface), "%s", plan_port->conf->interface);
+	return 0;
+}
+
+static int attach_program(struct engine *engine, uint32_t index)
+{
+	const struct plan_port *plan_port = &engine->plan->ports[index];
+	enum conf_mode mode = plan_port->conf->mode;
+	int r;
+
+	if (is_drop(plan_port)) {
+		r = need_pin_dir(engine, engine->ports[index]);
+		if (r < 0)
+			return r;
+	}
+	r = attach_in_mode(engine, index, mode == CONF_MODE_GENERIC);
+	if (r == -EOPNOTSUPP && mode == CONF_MODE_AUTO) {
+		log_warning("port %s: %s has no native XDP, continuing in generic mode (slow)",
+			    plan_port->conf->name, plan_port->conf->interface);
+		r = attach_in_mode(engine, index, true);
+	}
+	return r;
+}
+
+/* --- Offloads, promiscuity, mode -------------------------------------------------------------- */
+
+static bool offload_matters(enum link_offload offload, bool generic)
+{
+	return offload != LINK_OFFLOAD_GRO || generic;
+}
+
+int port_mend_offloads(struct engine *engine, uint32_t index)
+{
+	const struct plan_port *plan_port = &engine->plan->ports[index];
+	struct live_port *port = engine->ports[index];
+	const char *interface = plan_port->conf->interface;
+
+	for (unsigned i = 0; i < LINK_OFFLOAD_N; i++) {
+		const char *name = link_offload_names[i];
+		int r;
+
+		if (!plan_port->link.offload_on[i] ||
+		    !offload_matters((enum link_offload)i, port->is_generic))
+			continue;
+		if (plan_port->conf->offloads == CONF_OFFLOADS_CHECK) {
+			port_set_problem(port,
+					 "offload %s is on and would alter frames; run "
+					 "`ethtool -K %s %s off` or set offloads = fix",
+					 name, interface, name);
+			return -EINVAL;
+		}
+		r = offload_record_switch_off(engine->offloads, engine->links, &plan_port->link,
+					      (enum link_offload)i);
+		if (r < 0) {
+			port_set_problem(port, "cannot switch offload %s of %s off: %s", name,
+					 interface, strerror(-r));
+			return r;
+		}
+		log_notice("port %s: switched offload %s of %s off", port->name, name, interface);
+	}
+	return 0;
+}
+
+static int hold_promiscuity(struct live_port *port)
+{
+	int r = link_hold_promiscuous(port->ifindex, &port->promiscuous_fd);
+
+	if (r == -EPERM)
+		port_set_problem(port, "cannot make %s promiscuous: capability CAP_NET_RAW is missing",
+				 port->interface);
+	else if (r == -EAFNOSUPPORT)
+		port_set_problem(port, "cannot make %s promiscuous: AF_PACKET sockets are not "
+				 "allowed; add AF_PACKET to RestrictAddressFamilies= of the unit",
+				 port->interface);
+	else if (r < 0)
+		port_set_problem(port, "cannot make %s promiscuous: %s", port->interface,
+				 strerror(-r));
+	return r;
+}
+
+/* 1: the driver binds zero-copy; 0: it does not; -EBUSY: ask again later. */
+static int probe_zerocopy(const struct plan_port *plan_port, uint32_t queue)
+{
+	const struct umem_spec umem_spec = {
+		.n_frames = PROBE_FRAMES,
+		.frame_size_bytes = 4096,
+		.numa_node = plan_port->link.numa_node,
+	};
+	const struct xsk_spec spec = {
+		.ifindex = plan_port->link.ifindex,
+		.queue = queue,
+		.fill_size = PROBE_RING,
+		.rx_size = PROBE_RING,
+		.tx_size = PROBE_RING,
+		.completion_size = PROBE_RING,
+		.zerocopy = true,
+		.shared_fd = -1,
+	};
+	enum xsk_step step;
+	struct umem umem;
+	struct xsk xsk;
+	int r;
+
+	r = umem_init(&umem, &umem_spec);
+	if (r < 0)
+		return r;
+	r = xsk_open(&xsk, &umem, &spec, &step);
+	if (r == 0)
+		xsk_close(&xsk);
+	umem_fini(&umem);
+	if (r == 0)
+		return 1;
+	return r == -EBUSY && step == XSK_STEP_BIND ? -EBUSY : 0;
+}
+
+static uint32_t first_owned_queue(const struct plan_port *plan_port)
+{
+	for (uint32_t q = 0; q < plan_port->n_queues; q++) {
+		if (plan_port->queue_worker[q] != SLUICE_NO_WORKER)
+			return q;
+	}
+	return 0;
+}
+
+static int settle_mode(struct live_port *port, const struct plan_port *plan_port)
+{
+	enum conf_mode wanted = plan_port->conf->mode;
+	int r;
+
+	if (port->is_generic) {
+		port->mode = XSK_MODE_GENERIC;
+		return 0;
+	}
+	if (wanted == CONF_MODE_COPY) {
+		port->mode = XSK_MODE_COPY;
+		return 0;
+	}
+	r = probe_zerocopy(plan_port, first_owned_queue(plan_port));
+	if (r == -EBUSY)
+		return r;
+	if (r == 0 && wanted == CONF_MODE_ZEROCOPY) {
+		port_set_problem(port,
+				 "mode = zerocopy: driver %s of %s does not offer it; "
+				 "set mode = copy or auto",
+				 plan_port->link.driver, port->interface);
+		return -EOPNOTSUPP;
+	}
+	port->mode = r == 1 ? XSK_MODE_ZEROCOPY : XSK_MODE_COPY;
+	return 0;
+}
+
+int port_attach(struct engine *engine, uint32_t index)
+{
+	const struct plan_port *plan_port = &engine->plan->ports[index];
+	struct live_port *port = engine->ports[index];
+	int r;
+
+	r = attach_program(engine, index);
+	if (r < 0)
+		return r;
+	if (plan_port->conf->forward == CONF_FORWARD_PASS)
+		return 0;
+	if ((r = port_mend_offloads(engine, index)) < 0 || (r = hold_promiscuity(port)) < 0 ||
+	    (r = settle_mode(port, plan_port)) < 0) {
+		port_detach(engine, port, !port->is_pinned);
+		return r;
+	}
+	return 0;
+}
+
+void port_detach(struct engine *engine, struct live_port *port, bool remove_pins)
+{
+	uint64_t counts[SLUICE_V_N];
+
+	if (port->prog) {
+		if (port_prog_verdicts(port->prog, counts) == 0) {
+			for (unsigned i = 0; i < SLUICE_V_N; i++)
+				port->verdict_totals[i] += counts[i];
+		}
+		if (remove_pins || !port->is_pinned) {
+			int r = port_prog_detach(port->prog);
+
+			if (r < 0)
+				log_warning("port %s: cannot remove the program cleanly: %s, ignoring",
+					    port->name, strerror(-r));
+		}
+		port_prog_free(TAKE_PTR(port->prog));
+	}
+	close_fdp(&port->promiscuous_fd);
+	port->is_attached = false;
+	port->is_pinned = port->is_pinned && !remove_pins;
+	port->mode = XSK_MODE_N;
+}
+
+/* --- Sockets ------------------------------------------------------------------------------------ */
+
+/* A bound socket of the same UMEM, whose pool a new one joins; -1: it is the first. */
+static int find_shared_fd(const struct engine *engine, const struct umem *umem)
+{
+	for (uint32_t i = 0; i < engine->plan->n_ports; i++) {
+		const struct live_port *port = engine->ports[i];
+
+		for (unsigned q = 0; q < CONF_MAX_QUEUES; q++) {
+			if (port->lanes[q] && port->lanes[q]->lane.umem == umem)
+				return port->lanes[q]->lane.xsk.fd;
+		}
+	}
+	return -1;
+}
+
+static void note_busy_poll(const struct live_port *port, const struct conf_port *conf,
+			   struct lane *lane)
+{
+	if (conf->busy_poll_us == 0)
+		return;
+	lane->polls_rx = lane->xsk.napi_id != 0;
+	if (!lane->polls_rx)
+		log_warning("port %s queue %u: busy_poll has no effect: the driver gives the queue no "
+			    "NAPI id, continuing with interrupts",
+			    port->name, lane->queue);
+}
+
+static int open_lane(struct engine *engine, uint32_t index, uint32_t worker_index,
+		     const struct plan_lane *plan_lane)
+{
+	const struct plan_port *plan_port = &engine->plan->ports[index];
+	const struct plan_worker *plan_worker = &engine->plan->workers[worker_index];
+	struct live_worker *worker = engine->workers[worker_index];
+	struct live_port *port = engine->ports[index];
+	uint32_t u = crew_umem_of(worker, port->mode);
+	struct umem *umem = &worker->worker.umems[u];
+	struct xsk_spec spec = {
+		.ifindex = plan_port->link.ifindex,
+		.queue = plan_lane->queue,
+		.fill_size = plan_worker->fill_size,
+		.rx_size = plan_worker->rx_size,
+		.tx_size = plan_worker->tx_size,
+		.completion_size = plan_worker->completion_size,
+		.zerocopy = port->mode == XSK_MODE_ZEROCOPY,
+		.busy_poll_us = plan_port->conf->busy_poll_us,
+		.shared_fd = find_shared_fd(engine, umem),
+	};
+	struct live_lane *live = aligned_alloc(CACHE_LINE_BYTES, sizeof(*live));
+	enum xsk_step step;
+	char text[256];
+	int r;
+
+	if (!live)
+		return -ENOMEM;
+	memset(live, 0, sizeof(*live));
+	live->lane.umem = umem;
+	live->lane.tag = (uint8_t)plan_lane->tag;
+	live->lane.port = index;
+	live->lane.queue = plan_lane->queue;
+	r = xsk_open(&live->lane.xsk, umem, &spec, &step);
+	if (r < 0) {
+		free(live);
+		if (r == -EBUSY && step == XSK_STEP_BIND && port_is_patient(port))
+			return r;
+		explain_xsk(r, step, plan_port, plan_lane->queue, umem->size_bytes, text,
+			    sizeof(text));
+		port_set_problem(port, "%s", text);
+		return r;
+	}
+	lane_init(&live->lane);
+	note_busy_poll(port, plan_port->conf, &live->lane);
+	/* The bind is the proof that nothing of a former socket of this queue lives on. */
+	crew_reclaim(worker, u, live->lane.tag);
+	port->lanes[plan_lane->queue] = live;
+	return 0;
+}
+
+int port_bind(struct engine *engine, uint32_t index)
+{
+	const struct plan *plan = engine->plan;
+	struct live_port *port = engine->ports[index];
+
+	for (uint32_t w = 0; w < plan->n_workers; w++) {
+		for (uint32_t i = 0; i < plan->workers[w].n_lanes; i++) {
+			const struct plan_lane *lane = &plan->workers[w].lanes[i];
+			int r;
+
+			if (lane->port != index)
+				continue;
+			r = open_lane(engine, index, w, lane);
+			if (r < 0) {
+				port_close_lanes(port);
+				return r;
+			}
+		}
+	}
+	return 0;
+}
+
+int port_open_slots(struct live_port *port)
+{
+	for (unsigned q = 0; q < CONF_MAX_QUEUES; q++) {
+		struct live_lane *lane = port->lanes[q];
+		int r;
+
+		if (!lane || lane->is_slotted)
+			continue;
+		r = port_prog_set_xsk(port->prog, q, lane->lane.xsk.fd);
+		if (r < 0) {
+			port_set_problem(port, "cannot put the socket of queue %u into the XSKMAP: %s",
+					 q, strerror(-r));
+			return r;
+		}
+		lane->is_slotted = true;
+	}
+	return 0;
+}
+
+void port_clear_slots(struct live_port *port)
+{
+	for (unsigned q = 0; q < CONF_MAX_QUEUES; q++) {
+		struct live_lane *lane = port->lanes[q];
+
+		if (!lane || !lane->is_slotted)
+			continue;
+		(void)port_prog_clear_xsk(port->prog, q);
+		lane->is_slotted = false;
+	}
+}
+
+static void add_counters(struct lane_counters *sum, const struct lane_counters *more)
+{
+#define ADD(name, help) sum->name += counter_read(&more->name);
+	LANE_COUNTERS(ADD)
+#undef ADD
+	for (unsigned i = 0; i < DROP_N; i++)
+		sum->drops[i] += counter_read(&more->drops[i]);
+}
+
+static void add_statistics(struct report_xsk *sum, const struct xdp_statistics *more)
+{
+	sum->rx_dropped += more->rx_dropped;
+	sum->rx_invalid_descs += more->rx_invalid_descs;
+	sum->tx_invalid_descs += more->tx_invalid_descs;
+	sum->rx_ring_full += more->rx_ring_full;
+	sum->fill_ring_empty += more->rx_fill_ring_empty_descs;
+	sum->tx_ring_empty += more->tx_ring_empty_descs;
+}
+
+void port_close_lanes(struct live_port *port)
+{
+	for (unsigned q = 0; q < CONF_MAX_QUEUES; q++) {
+		struct live_lane *live = port->lanes[q];
+		struct xdp_statistics stats;
+
+		if (!live)
+			continue;
+		add_counters(&port->totals[q].counters, &live->lane.counters);
+		/* The kernel's counters end with the socket. */
+		if (xsk_statistics(&live->lane.xsk, &stats) == 0)
+			add_statistics(&port->totals[q].xsk, &stats);
+		xsk_close(&live->lane.xsk);
+		free(live);
+		port->lanes[q] = NULL;
+	}
+}
