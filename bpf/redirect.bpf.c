@@ -117,8 +117,8 @@ static __always_inline bool is_link_control(const __u8 *dst)
 }
 
 /*
- * Has the worker beaten within the stall timeout? Beat 0 means "never": a worker that has not
- * started is not alive. A changed beat restarts the clock. The time is stored before the beat, so
+ * Has the worker beaten within the stall timeout? Beat 0 means "not running": a worker that has
+ * not started is not alive, whatever the clock says. A changed beat restarts the clock. The time is stored before the beat, so
  * that another CPU on the same queue (generic mode) cannot pair the new beat with the old time.
  *
  * A queue that was silent sees an old beat for the first time at its next frame; if the worker
@@ -131,12 +131,14 @@ static __always_inline bool is_worker_alive(volatile struct queue_watch *queue,
 	__u64 now_jiffies = bpf_jiffies64();
 	__u64 beat = line->beat;
 
+	if (beat == 0)
+		return false;
 	if (beat != queue->seen) {
 		queue->at_jiffies = now_jiffies;
 		queue->seen = beat;
-		return beat != 0;
+		return true;
 	}
-	return beat != 0 && now_jiffies - queue->at_jiffies <= config.stall_jiffies;
+	return now_jiffies - queue->at_jiffies <= config.stall_jiffies;
 }
 
 static __always_inline int redirect_frame(const struct xdp_md *ctx)

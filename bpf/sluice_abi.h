@@ -9,7 +9,9 @@
  *   map        type                       entries        writer           reader
  *   xsks       XSKMAP                     queues         control at bind  program
  *   heartbeat  ARRAY, mmap-able           1 + workers    worker, control  program
- *   verdicts   PERCPU_ARRAY               SLUICE_V_N     program          metrics
+ *   verdicts   PERCPU_ARRAY               2 × SLUICE_V_N program          metrics
+ *
+ * The second half of `verdicts` holds the totals of the programs that this one replaced.
  */
 #pragma once
 
@@ -22,11 +24,11 @@
 #define SLUICE_NO_WORKER 0xffff
 
 /*
- * heartbeat[0] is the port's line, heartbeat[1 + w] the line of worker w, numbered within the port's
- * forwarding group. One cache line each, so that a beating worker disturbs nobody.
+ * heartbeat[0] is the port's line, heartbeat[1 + w] the line of worker w (numbered over the whole
+ * daemon). One cache line each, so that a beating worker disturbs nobody.
  */
 struct sluice_heartbeat {
-	__u64 beat;   /* line 1 + w: bumped by worker w, at most once a ms; any change is life */
+	__u64 beat;   /* line 1 + w: bumped by worker w, at most once a ms; a change is life, 0 is not running */
 	__u64 detach; /* line 0: non-zero = every frame passes to the kernel, at once */
 	__u64 pad[6];
 };

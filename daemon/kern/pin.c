@@ -388,7 +388,7 @@ static int describe_port(const char *dir, const char *port, struct pin_info *ret
 	*ret_info = (struct pin_info){
 		.port = port,
 		.is_ours = pin.state != PIN_FOREIGN,
-		.is_alive = pin.ifindex != 0,
+		.is_alive = pin.state == PIN_ALIVE,
 		.ifindex = pin.ifindex,
 		.prog_id = pin.prog_id,
 	};
@@ -436,7 +436,7 @@ int pin_remove(const char *dir, const char *port)
 		return -EPERM;
 	if (pin.state == PIN_NONE)
 		return -ENOENT;
-	/* Unlinking alone detaches too, but later, from a kernel worker. */
+	/* Unlinking alone would leave it in force for as long as a daemon holds the link. */
 	if (pin.state == PIN_ALIVE) {
 		r = bpf_link_detach(pin.link_fd);
 		if (r < 0)

@@ -388,14 +388,13 @@ static int attach_pinned(struct port_prog *prog, const char *path,
 	return r;
 }
 
-/* Is the pinned link on our interface, in the mode we want? The mode of a link cannot change. */
+/* Is what the pinned link holds on our interface, in our mode? A link cannot change its mode. */
 static bool is_usable(const struct port_prog *prog, const struct pin *pin)
 {
 	uint32_t prog_id;
 	bool generic;
 
-	return pin->ifindex == prog->ifindex &&
-	       query_interface(prog->ifindex, &prog_id, &generic) == 0 &&
+	return query_interface(prog->ifindex, &prog_id, &generic) == 0 &&
 	       prog_id == pin->prog_id && generic == prog->is_generic;
 }
 

@@ -80,7 +80,8 @@ int port_prog_clear_xsk(struct port_prog *prog, unsigned queue);
 
 /*
  * The line that worker `worker` bumps (struct sluice_heartbeat.beat). Valid until
- * port_prog_free(); written by that worker alone with relaxed stores.
+ * port_prog_free(); written by that worker alone with relaxed stores. 0 = not running: its queues
+ * are stale at once.
  */
 uint64_t *port_prog_beat(struct port_prog *prog, unsigned worker);
 

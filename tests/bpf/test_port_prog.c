@@ -360,6 +360,18 @@ static void test_pins_are_listed_and_removed_without_a_daemon(void **state)
 	assert_int_equal(rmdir(ENV_PIN_DIR "/empty"), 0);
 }
 
+static void test_pins_are_removed_from_under_a_daemon(void **state)
+{
+	_cleanup_(port_prog_freep) struct port_prog *prog = load("lan", false);
+	bool adopted;
+
+	assert_int_equal(attach(prog, ENV_PIN_DIR, &adopted), 0);
+	assert_int_equal(pin_remove(ENV_PIN_DIR, PORT), 0);
+	assert_int_equal(env_prog_on(env_ifindex("lan")), 0);
+	assert_false(port_prog_is_attached(prog));
+	assert_int_equal(port_prog_detach(prog), 0);
+}
+
 static void test_defunct_pin_is_replaced_on_the_new_device(void **state)
 {
 	_cleanup_(port_prog_freep) struct port_prog *prog = NULL;
@@ -671,6 +683,7 @@ int main(void)
 		cmocka_unit_test(test_three_capabilities_suffice),
 		cmocka_unit_test(test_pinned_program_is_adopted_across_processes),
 		cmocka_unit_test(test_pins_are_listed_and_removed_without_a_daemon),
+		cmocka_unit_test(test_pins_are_removed_from_under_a_daemon),
 		cmocka_unit_test(test_defunct_pin_is_replaced_on_the_new_device),
 		cmocka_unit_test(test_pin_of_another_interface_or_mode_is_released),
 		cmocka_unit_test(test_foreign_pins_are_refused),

@@ -306,6 +306,7 @@ static void test_each_control_address(void **state)
 struct stall {
 	struct port *port;
 	uint64_t n_redirected;
+	uint64_t n_others; /* redirected on the queue of the other worker */
 	uint64_t first_done_ns; /* after the first frame */
 	uint64_t last_begun_ns; /* before the last frame that was redirected */
 	uint32_t action;
@@ -317,10 +318,13 @@ static bool is_stale(void *arg)
 	uint64_t begun_ns = clock_now_ns();
 	uint8_t bytes[4096];
 
+	frame_bytes(&untagged, bytes);
+	stall->action = env_run_frame(stall->port->prog, port_ifindex, 0, bytes, 60);
 	/* The other worker's life is its own. */
 	(*port_prog_beat(stall->port->prog, 1))++;
-	stall->action = env_run_frame(stall->port->prog, port_ifindex, 0,
-				      frame_bytes(&untagged, bytes), untagged.size_bytes);
+	stall->n_others++;
+	assert_int_equal(env_run_frame(stall->port->prog, port_ifindex, 1, bytes, 60),
+			 XDP_REDIRECT);
 	if (stall->action != XDP_REDIRECT)
 		return true;
 	if (stall->n_redirected++ == 0)
@@ -342,6 +346,7 @@ static void test_silent_worker_is_stale_after_the_timeout_and_not_before(void **
 	assert_int_equal(port_prog_load(&spec, &port.prog), 0);
 	port.xsk_fd = socket(AF_XDP, SOCK_RAW | SOCK_CLOEXEC, 0);
 	assert_int_equal(port_prog_set_xsk(port.prog, 0, port.xsk_fd), 0);
+	assert_int_equal(port_prog_set_xsk(port.prog, 1, port.xsk_fd), 0);
 
 	/* Dead, revived by one beat, dead again. */
 	for (uint64_t beat = 1; beat <= 3; beat++) {
@@ -358,10 +363,11 @@ static void test_silent_worker_is_stale_after_the_timeout_and_not_before(void **
 			    stall.first_done_ns + (stall_ticks + 2) * tick_ns);
 
 		take_counts(&port, counts);
-		assert_int_equal(counts[SLUICE_V_REDIRECT], stall.n_redirected);
+		assert_int_equal(counts[SLUICE_V_REDIRECT], stall.n_redirected + stall.n_others);
 		assert_int_equal(counts[SLUICE_V_STALE], 1);
 		assert_true(is_stale(&stall)); /* it stays dead */
-		assert_counted(&port, SLUICE_V_STALE);
+		take_counts(&port, counts);
+		assert_int_equal(counts[SLUICE_V_STALE], 1);
 	}
 }
 
@@ -383,6 +389,23 @@ static void test_beating_worker_outlives_the_timeout(void **state)
 					       frame_bytes(&untagged, bytes), untagged.size_bytes),
 				 XDP_REDIRECT);
 	}
+}
+
+static void test_beat_of_zero_is_stale_at_once(void **state)
+{
+	_cleanup_(port_fini) struct port port;
+	uint8_t bytes[4096];
+
+	port_init(&port, &(struct verdict_case){.drops = true});
+	frame_bytes(&untagged, bytes);
+	assert_int_equal(env_run_frame(port.prog, port_ifindex, 0, bytes, 60), XDP_REDIRECT);
+	assert_counted(&port, SLUICE_V_REDIRECT);
+	*port_prog_beat(port.prog, 0) = 0;
+	for (unsigned i = 0; i < 3; i++) {
+		assert_int_equal(env_run_frame(port.prog, port_ifindex, 0, bytes, 60), XDP_DROP);
+		assert_counted(&port, SLUICE_V_STALE);
+	}
+	assert_int_equal(env_run_frame(port.prog, port_ifindex, 1, bytes, 60), XDP_REDIRECT);
 }
 
 static void test_detach_word_and_slots_act_on_the_next_frame(void **state)
@@ -574,6 +597,7 @@ int main(void)
 		cmocka_unit_test(test_each_control_address),
 		cmocka_unit_test(test_silent_worker_is_stale_after_the_timeout_and_not_before),
 		cmocka_unit_test(test_beating_worker_outlives_the_timeout),
+		cmocka_unit_test(test_beat_of_zero_is_stale_at_once),
 		cmocka_unit_test(test_detach_word_and_slots_act_on_the_next_frame),
 		cmocka_unit_test(test_runts_are_malformed),
 		cmocka_unit_test(test_frames_reach_the_socket_of_their_queue_unchanged),
