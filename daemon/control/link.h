@@ -19,11 +19,11 @@
 
 /* Offloads that would make AF_XDP lose or alter frames; see operations.md §3.2, design.md §4.7. */
 enum link_offload {
-	LINK_OFFLOAD_LRO,	/* rx-lro */
-	LINK_OFFLOAD_HW_GRO,	/* rx-gro-hw */
-	LINK_OFFLOAD_RX_VLAN,	/* rx-vlan-hw-parse: tags would vanish */
-	LINK_OFFLOAD_RX_STAG,	/* rx-vlan-stag-hw-parse */
-	LINK_OFFLOAD_GRO,	/* rx-gro: matters in generic mode only */
+	LINK_OFFLOAD_LRO,     /* rx-lro */
+	LINK_OFFLOAD_HW_GRO,  /* rx-gro-hw */
+	LINK_OFFLOAD_RX_VLAN, /* rx-vlan-hw-parse: tags would vanish */
+	LINK_OFFLOAD_RX_STAG, /* rx-vlan-stag-hw-parse */
+	LINK_OFFLOAD_GRO,     /* rx-gro: matters in generic mode only */
 	LINK_OFFLOAD_N
 };
 
@@ -31,9 +31,17 @@ extern const char *const link_offload_names[LINK_OFFLOAD_N]; /* as ethtool -k pr
 
 /* Why an interface may carry the host's own traffic. */
 struct link_host {
-	unsigned n_addresses;	   /* IPv4 and non-link-local IPv6 */
+	unsigned n_addresses; /* IPv4 and non-link-local IPv6 */
 	bool has_default_route;
-	char master[IF_NAMESIZE];  /* "" = none */
+	char master[IF_NAMESIZE]; /* "" = none */
+};
+
+/* Interrupts of one device that link_read() looks at; the plan only warns with them. */
+#define LINK_MAX_IRQS 64
+
+struct link_irq {
+	uint32_t irq;
+	uint32_t cpu; /* where it fires now: the first CPU of its effective affinity */
 };
 
 struct link {
@@ -42,18 +50,20 @@ struct link {
 	uint32_t ifindex;
 	uint8_t address[6];
 	uint32_t mtu;
-	bool is_up;	 /* IFF_UP */
-	bool has_carrier; /* IFF_LOWER_UP */
-	bool is_ethernet; /* ARPHRD_ETHER */
-	char kind[16];	 /* IFLA_INFO_KIND: "veth", "bond", "vlan", …; "" for hardware */
-	char driver[32]; /* ethtool driver name, "" if it does not say */
+	bool is_up;           /* IFF_UP */
+	bool has_carrier;     /* IFF_LOWER_UP */
+	bool is_ethernet;     /* ARPHRD_ETHER */
+	char kind[16];        /* IFLA_INFO_KIND: "veth", "bond", "vlan", …; "" for hardware */
+	char driver[32];      /* ethtool driver name, "" if it does not say */
 	unsigned n_rx_queues; /* in use now (real_num_rx_queues) */
 	unsigned n_tx_queues;
-	int numa_node;	      /* device/numa_node, or one level up (virtio); -1 = unknown */
+	int numa_node;        /* device/numa_node, or one level up (virtio); -1 = unknown */
 	uint32_t xdp_prog_id; /* a program that is already attached; 0 = none */
 	bool offload_on[LINK_OFFLOAD_N];
 	bool offload_fixed[LINK_OFFLOAD_N]; /* the driver does not let it be changed */
 	struct link_host host;
+	unsigned n_irqs; /* 0 for virtual devices, and where sysfs is not ours */
+	struct link_irq irqs[LINK_MAX_IRQS];
 	uint64_t rx_missed, rx_errors, tx_dropped; /* rtnetlink statistics */
 };
 
@@ -78,15 +88,19 @@ int link_read_stats(struct links *links, uint32_t ifindex, struct link *io_link)
  */
 int link_set_offload(struct links *links, uint32_t ifindex, enum link_offload offload, bool on);
 
-/* Readable when links_drain() has something to do; for the event loop. */
+/*
+ * Readable when links_drain() has something to do; for the event loop. The second is -1 where the
+ * kernel has no ethtool netlink: then changes of channels are seen only at the next link_read().
+ */
 int links_event_fd(const struct links *links);
 int links_ethtool_event_fd(const struct links *links);
 
 /*
  * Drains pending notifications, at most a bounded number per call, and calls fn once per
- * interface named in them (link, address, route or master change, channels, features, MTU).
+ * interface named in them (link, address or master change, channels, features, MTU). A rename is
+ * told under both names, provided that link_read() has seen the interface under the old one.
  * `interface` is NULL after an overflow (ENOBUFS) or a default route change: re-read all.
- * Returns the number of notifications handled or -errno.
+ * Returns the number of notifications handled or -errno; while it is not 0 there may be more.
  */
 int links_drain(struct links *links, void (*fn)(const char *interface, void *arg), void *arg);
 

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What the files of link.h share: the connection, and the readings that fill one struct link.
+ * Nobody else includes this, but the tests, which bring a sysfs tree of their own.
+ *
+ *   link.c         life of the connection, link_read(), rtnetlink link messages
+ *   link_host.c    addresses and default routes: is this the host's own interface?
+ *   link_events.c  notifications
+ *   link_sysfs.c   node, interrupts, and queues as a last resort
+ *   ethtool.c      channels, offloads, driver
+ */
+#pragma once
+
+#include "control/ethtool.h"
+#include "control/link.h"
+#include "control/netlink.h"
+
+/* Interfaces that link_read() has seen, so that an event by index, or a rename, finds its name. */
+struct known_link {
+	uint32_t ifindex;
+	char name[IF_NAMESIZE];
+};
+
+struct links {
+	struct nl route; /* requests */
+	int event_fd;    /* notifications */
+	struct ethtool ethtool;
+	const char *sysfs_root; /* "/sys"; tests replace it */
+	const char *proc_root;  /* "/proc" */
+	struct known_link *known;
+	unsigned n_known;
+};
+
+/* Notes the name under which an interface was read; forgets what else had that name or index. */
+int links_learn(struct links *links, uint32_t ifindex, const char *name);
+
+/* Subscribes to links, addresses and default routes. -errno. */
+int link_events_open(int *ret_fd);
+
+/* Addresses and default route of link->ifindex into link->host; the master is link.c's. -errno. */
+int link_read_host(struct nl *route, struct link *link);
+
+/*
+ * numa_node, irqs and, where want_queues, the queue counts — if `sysfs_root` shows our network
+ * namespace: its ifindex and address of this name are those in *link. Else nothing is touched.
+ * False if it does not.
+ */
+bool link_sysfs_read(const char *sysfs_root, const char *proc_root, bool want_queues,
+		     struct link *link);
