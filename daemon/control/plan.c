@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Making a plan: ports, groups, then the workers of each group. See plan.h for the terms. */
+#include "control/plan.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "bpf/sluice_abi.h"
+#include "control/plan_internal.h"
+#include "util/macros.h"
+
+static void add_port(struct plan_builder *b, uint32_t port, const struct link *link)
+{
+	struct plan_port *p = &b->plan->ports[port];
+
+	*p = (struct plan_port){
+		.conf = &b->conf->ports[port],
+		.link = *link,
+		.is_present = link->exists,
+		.group = PLAN_NONE,
+		.peer = PLAN_NONE,
+		.n_queues = link->exists ? MIN(link->n_rx_queues, CONF_MAX_QUEUES) : 0,
+	};
+	for (unsigned queue = 0; queue < CONF_MAX_QUEUES; queue++)
+		p->queue_worker[queue] = SLUICE_NO_WORKER;
+}
+
+/* Mutual, else PLAN_NONE: conf_load() refuses half a wire, but a plan does not rely on it. */
+static uint32_t find_peer(const struct conf *conf, uint32_t port)
+{
+	const struct conf_port *p = &conf->ports[port];
+
+	for (uint32_t peer = 0; p->forward == CONF_FORWARD_XCONNECT && peer < conf->n_ports;
+	     peer++) {
+		const struct conf_port *q = &conf->ports[peer];
+
+		if (peer != port && q->forward == CONF_FORWARD_XCONNECT &&
+		    strcmp(q->name, p->peer) == 0 && strcmp(q->peer, p->name) == 0)
+			return peer;
+	}
+	return PLAN_NONE;
+}
+
+/* Groups are numbered by their first port in the file. */
+static void make_groups(struct plan_builder *b)
+{
+	struct plan *plan = b->plan;
+
+	for (uint32_t port = 0; port < plan->n_ports; port++) {
+		struct plan_port *p = &plan->ports[port];
+
+		p->peer = find_peer(b->conf, port);
+		if (p->peer != PLAN_NONE)
+			p->group = p->peer < port ? plan->ports[p->peer].group : plan->n_groups++;
+		else if (p->conf->forward == CONF_FORWARD_XCONNECT)
+			plan_note(
+				b, PLAN_ERROR, port,
+				"port %s: [port %s] does not answer with \"forward = xconnect %s\"",
+				p->conf->name, p->conf->peer, p->conf->name);
+	}
+}
+
+static void build(struct plan_builder *b, const struct link *links)
+{
+	struct plan *plan = b->plan;
+
+	for (uint32_t port = 0; port < plan->n_ports; port++)
+		add_port(b, port, &links[port]);
+	make_groups(b);
+	plan_find_cpus(b);
+	for (uint32_t port = 0; port < plan->n_ports; port++) {
+		plan_check_port(b, port);
+		if (plan->ports[port].group != PLAN_NONE)
+			plan_select_queues(b, port);
+	}
+	for (uint32_t group = 0; group < plan->n_groups; group++)
+		plan_add_workers(b, group);
+	plan_note_cpus(b);
+	for (uint32_t i = 0; i < plan->n_workers; i++)
+		plan->umem_bytes += (uint64_t)plan->workers[i].n_frames * plan->frame_size_bytes;
+}
+
+int plan_make(const struct conf *conf, const struct link *links, const struct topo *topo,
+	      struct plan **ret_plan, struct plan_notes *ret_notes)
+{
+	_cleanup_free_ struct plan_builder *b = calloc(1, sizeof(*b));
+
+	if (!b)
+		return -ENOMEM;
+	b->conf = conf;
+	b->topo = topo;
+	b->plan = calloc(1, sizeof(*b->plan));
+	if (!b->plan)
+		return -ENOMEM;
+	b->plan->conf = conf;
+	b->plan->frame_size_bytes = conf->daemon.frame_size_bytes;
+	b->plan->n_ports = conf->n_ports;
+	b->plan->ports = calloc(MAX(conf->n_ports, 1u), sizeof(*b->plan->ports));
+	if (b->plan->ports)
+		build(b, links);
+	else
+		b->error = -ENOMEM;
+	if (b->error < 0) {
+		plan_notes_fini(&b->notes);
+		plan_free(b->plan);
+		return b->error;
+	}
+	*ret_plan = b->plan;
+	*ret_notes = b->notes;
+	return b->has_errors ? -EINVAL : 0;
+}
+
+void plan_free(struct plan *plan)
+{
+	if (!plan)
+		return;
+	for (uint32_t i = 0; i < plan->n_workers; i++)
+		free(plan->workers[i].lanes);
+	free(plan->workers);
+	free(plan->ports);
+	free(plan);
+}

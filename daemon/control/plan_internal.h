@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What the files that make a plan share: the plan under construction.
+ *
+ *   plan.c         the order of making; groups and ports
+ *   plan_check.c   what an interface must be like; which of its queues are used
+ *   plan_worker.c  CPUs, lanes and frames of the workers
+ *   plan_note.c    what the operator is told
+ */
+#pragma once
+
+#include "control/plan.h"
+
+/* The queues of one port that its group's workers share out. */
+struct plan_queues {
+	uint16_t queue[CONF_MAX_QUEUES]; /* ascending */
+	unsigned n;                      /* 0 if the port is not present */
+	unsigned n_expected;             /* n, or a guess for a port that is not present */
+};
+
+struct plan_builder {
+	const struct conf *conf;
+	const struct topo *topo;
+	struct plan *plan;
+	struct plan_notes notes;
+	struct plan_queues queues[CONF_MAX_PORTS];
+	bool is_candidate[TOPO_MAX_CPUS]; /* a worker may run there */
+	unsigned n_candidates;
+	unsigned cpu_load[TOPO_MAX_CPUS]; /* workers given to it so far */
+	bool has_errors;
+	int error; /* -ENOMEM, sticky */
+};
+
+/* `port` is PLAN_NONE for what is about the whole. Out of memory is remembered in the builder. */
+void plan_note(struct plan_builder *b, enum plan_severity severity, uint32_t port, const char *fmt,
+	       ...) __attribute__((format(printf, 4, 5)));
+
+/* Notes all that speaks against the port, and the offloads to fix. */
+void plan_check_port(struct plan_builder *b, uint32_t port);
+
+/* Fills b->queues[port] of a port that forwards; notes queues that cannot be had. */
+void plan_select_queues(struct plan_builder *b, uint32_t port);
+
+/* Which CPUs workers may use, from `cpus` and the allowed set. */
+void plan_find_cpus(struct plan_builder *b);
+
+/* Workers of a group, with everything in them. Queues of its ports have been selected. */
+void plan_add_workers(struct plan_builder *b, uint32_t group);
+
+/* What can be said only when all workers are there: CPUs shared, interrupts beside workers. */
+void plan_note_cpus(struct plan_builder *b);

@@ -1,0 +1,467 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The workers of a plan: how many, which lanes, on which node and CPU, with how many frames
+ * (design.md §4.1). Groups are served in order, and each choice depends on earlier ones only, so
+ * a group that is appended to the file moves no worker of the others.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "control/plan_internal.h"
+#include "kern/umem.h"
+#include "util/macros.h"
+
+/* Entries of each ring of a lane: a burst of 1 ms at 2 Mpps. Memory: 8 MiB a lane. */
+#define DEFAULT_RING_SIZE 2048u
+/* One burst must fit (data/worker.h, BURST). */
+#define MIN_RING_SIZE 64u
+/* Frames that are in no ring: a burst in hand and one being handed over. */
+#define SPARE_FRAMES 128u
+
+/* --- CPUs ------------------------------------------------------------------------------------- */
+
+static void note_cpu_not_allowed(struct plan_builder *b, unsigned cpu)
+{
+	char allowed[256];
+
+	plan_note(
+		b, PLAN_ERROR, PLAN_NONE,
+		"[daemon] cpus: CPU %u is not among those this process may use (%s): change cpus, or "
+		"AllowedCPUs= and CPUAffinity= of the unit",
+		cpu, topo_format_allowed(b->topo, allowed, sizeof(allowed)));
+}
+
+/*
+ * Without `cpus`, all that are allowed but the lowest, which is left to the control thread if
+ * there is another. With `cpus` the operator has thought of that.
+ */
+void plan_find_cpus(struct plan_builder *b)
+{
+	const struct conf_set *cpus = &b->conf->daemon.cpus;
+	bool is_listed = !cpus->all;
+	bool leave_one = topo_n_allowed(b->topo) > 1;
+
+	for (unsigned cpu = 0; is_listed && cpu < CONF_MAX_CPUS; cpu++) {
+		if (!conf_set_has(cpus, cpu))
+			continue;
+		if (cpu >= TOPO_MAX_CPUS || !b->topo->cpus[cpu].is_allowed) {
+			note_cpu_not_allowed(b, cpu);
+			continue;
+		}
+		b->is_candidate[cpu] = true;
+		b->n_candidates++;
+	}
+	if (b->n_candidates > 0)
+		return;
+	for (unsigned cpu = 0; cpu < b->topo->n_cpus; cpu++) {
+		if (!b->topo->cpus[cpu].is_allowed)
+			continue;
+		if (leave_one) {
+			leave_one = false;
+			continue;
+		}
+		b->is_candidate[cpu] = true;
+		b->n_candidates++;
+	}
+}
+
+/* Least loaded first, so that sharing begins late and is even; then isolated; then local. */
+static uint32_t choose_cpu(struct plan_builder *b, int node)
+{
+	unsigned best = 0, best_cost = UINT32_MAX;
+
+	for (unsigned cpu = 0; cpu < TOPO_MAX_CPUS; cpu++) {
+		const struct topo_cpu *c = &b->topo->cpus[cpu];
+		unsigned cost;
+
+		if (!b->is_candidate[cpu])
+			continue;
+		cost = b->cpu_load[cpu] * 4 + (c->is_isolated ? 0 : 2) +
+		       (node >= 0 && c->node != node ? 1 : 0);
+		if (cost < best_cost) {
+			best = cpu;
+			best_cost = cost;
+		}
+	}
+	b->cpu_load[best]++;
+	return best;
+}
+
+/* --- Lanes ------------------------------------------------------------------------------------ */
+
+static bool next_in_group(const struct plan *plan, uint32_t group, uint32_t *port)
+{
+	while (++*port < plan->n_ports) {
+		if (plan->ports[*port].group == group)
+			return true;
+	}
+	return false;
+}
+
+/* for (each port of the group, in file order) */
+#define for_each_in_group(plan, group, port) \
+	for (uint32_t port = PLAN_NONE; next_in_group(plan, group, &port);)
+
+/* Of n things dealt to n_workers in turn, how many does this one get? */
+static unsigned share_of(unsigned n, uint32_t worker, uint32_t n_workers)
+{
+	return n > worker ? (n - worker - 1) / n_workers + 1 : 0;
+}
+
+static unsigned group_size(const struct plan *plan, uint32_t group)
+{
+	unsigned n = 0;
+
+	for_each_in_group(plan, group, port) n++;
+	return n;
+}
+
+/*
+ * The tag interleaves the ports of the group, so that it says the same whichever of them are
+ * present: a lane's frames are known by it as long as the worker lives.
+ */
+static void add_lanes_of_port(struct plan_builder *b, struct plan_worker *w, uint32_t port,
+			      unsigned place_in_group, unsigned n_ports)
+{
+	struct plan_port *p = &b->plan->ports[port];
+	const struct plan_queues *queues = &b->queues[port];
+	unsigned n = 0;
+
+	for (unsigned i = w->index; i < queues->n; i += p->n_workers) {
+		w->lanes[w->n_lanes++] = (struct plan_lane){
+			.port = port,
+			.queue = queues->queue[i],
+			.out_lane = PLAN_NONE,
+			.tag = n++ * n_ports + place_in_group,
+		};
+		p->queue_worker[queues->queue[i]] = (uint16_t)w->index;
+	}
+}
+
+/* The worker's lanes of one port are consecutive. */
+static uint32_t first_lane(const struct plan_worker *w, uint32_t port, uint32_t *ret_n)
+{
+	uint32_t first = PLAN_NONE;
+
+	*ret_n = 0;
+	for (uint32_t i = 0; i < w->n_lanes; i++) {
+		if (w->lanes[i].port != port)
+			continue;
+		if (first == PLAN_NONE)
+			first = i;
+		++*ret_n;
+	}
+	return first;
+}
+
+static void connect_lanes(const struct plan *plan, struct plan_worker *w)
+{
+	for (uint32_t i = 0; i < w->n_lanes; i++) {
+		struct plan_lane *lane = &w->lanes[i];
+		uint32_t n_in, n_out;
+		uint32_t in = first_lane(w, lane->port, &n_in);
+		uint32_t out = first_lane(w, plan->ports[lane->port].peer, &n_out);
+
+		if (n_out > 0)
+			lane->out_lane = out + (i - in) % n_out;
+	}
+}
+
+/* The node that most lanes are on; of equals the one seen first. -1 if no port tells. */
+static int choose_node(const struct plan *plan, const struct plan_worker *w)
+{
+	int best = -1;
+	unsigned best_votes = 0;
+
+	for (uint32_t i = 0; i < w->n_lanes; i++) {
+		int node = plan->ports[w->lanes[i].port].link.numa_node;
+		unsigned votes = 0;
+
+		for (uint32_t j = 0; node >= 0 && j < w->n_lanes; j++)
+			votes += plan->ports[w->lanes[j].port].link.numa_node == node;
+		if (votes > best_votes) {
+			best = node;
+			best_votes = votes;
+		}
+	}
+	return best;
+}
+
+static void mark_remote_lanes(struct plan_builder *b, struct plan_worker *w)
+{
+	uint32_t noted = PLAN_NONE;
+
+	for (uint32_t i = 0; i < w->n_lanes; i++) {
+		struct plan_lane *lane = &w->lanes[i];
+		const struct plan_port *p = &b->plan->ports[lane->port];
+
+		lane->is_remote = p->link.numa_node >= 0 && p->link.numa_node != w->numa_node;
+		if (!lane->is_remote || noted == lane->port)
+			continue;
+		noted = lane->port;
+		plan_note(b, PLAN_INFO, lane->port,
+			  "port %s: %s is on node %d, its lanes of worker %u are remote (node %d)",
+			  p->conf->name, p->link.name, p->link.numa_node, w->number, w->numa_node);
+	}
+}
+
+static void check_cpu_node(struct plan_builder *b, const struct plan_worker *w)
+{
+	int node = b->topo->cpus[w->cpu].node;
+
+	if (w->numa_node >= 0 && node >= 0 && node != w->numa_node)
+		plan_note(b, PLAN_WARNING, PLAN_NONE,
+			  "worker %u: CPU %u is on node %d, its ports are on node %d: every frame "
+			  "crosses between them; give it a CPU of node %d by cpus",
+			  w->number, w->cpu, node, w->numa_node, w->numa_node);
+}
+
+/* --- Frames ----------------------------------------------------------------------------------- */
+
+/* Lanes that the worker has, or will have when the ports that are not present appear. */
+static unsigned expected_lanes(const struct plan_builder *b, const struct plan_worker *w)
+{
+	unsigned n = 0;
+
+	for_each_in_group(b->plan, w->group, port) n +=
+		share_of(b->queues[port].n_expected, w->index, b->plan->ports[port].n_workers);
+	return n;
+}
+
+static void set_frames(struct plan_builder *b, struct plan_worker *w)
+{
+	uint32_t asked = b->conf->daemon.frames_per_worker;
+	uint32_t n_lanes = expected_lanes(b, w);
+	uint32_t full = n_lanes * 2 * DEFAULT_RING_SIZE + SPARE_FRAMES;
+	uint32_t least = n_lanes * 2 * MIN_RING_SIZE + SPARE_FRAMES;
+	uint32_t size = DEFAULT_RING_SIZE;
+
+	if (asked != 0 && asked < least)
+		plan_note(
+			b, PLAN_ERROR, PLAN_NONE,
+			"[daemon] frames_per_worker: %u are too few for the %u lanes of worker %u, "
+			"which need at least %u",
+			asked, n_lanes, w->number, least);
+	else if (asked != 0 && asked < full)
+		size = round_down_pow2((asked - SPARE_FRAMES) / (2 * n_lanes));
+	if (size < DEFAULT_RING_SIZE)
+		plan_note(
+			b, PLAN_INFO, PLAN_NONE,
+			"worker %u: rings of %u entries instead of %u, since frames_per_worker = %u",
+			w->number, size, DEFAULT_RING_SIZE, asked);
+	w->n_frames = asked != 0 ? asked : full;
+	w->fill_size = w->rx_size = w->tx_size = w->completion_size = size;
+}
+
+/* --- Workers ---------------------------------------------------------------------------------- */
+
+/* What the workers of a group are shared out from. */
+struct group_limits {
+	uint32_t smallest_port; /* of those present; PLAN_NONE = none is */
+	unsigned smallest;      /* queues of the port that has the fewest */
+	unsigned largest;
+};
+
+static struct group_limits find_limits(const struct plan_builder *b, uint32_t group)
+{
+	struct group_limits limits = {.smallest_port = PLAN_NONE};
+
+	for_each_in_group(b->plan, group, port)
+	{
+		unsigned n = b->queues[port].n;
+
+		if (!b->plan->ports[port].is_present)
+			continue;
+		if (limits.smallest_port == PLAN_NONE || n < limits.smallest) {
+			limits.smallest_port = port;
+			limits.smallest = n;
+		}
+		limits.largest = MAX(limits.largest, n);
+	}
+	return limits;
+}
+
+/* A port that is not there yet is expected to be like the others, unless it has a list. */
+static void expect_absent(struct plan_builder *b, uint32_t group, struct group_limits *limits)
+{
+	for_each_in_group(b->plan, group, port)
+	{
+		struct plan_queues *queues = &b->queues[port];
+
+		if (b->plan->ports[port].is_present)
+			continue;
+		if (queues->n_expected == 0)
+			queues->n_expected = limits->smallest;
+		if (queues->n_expected < limits->smallest) {
+			limits->smallest = queues->n_expected;
+			limits->smallest_port = port;
+		}
+	}
+}
+
+static uint32_t asked_workers(struct plan_builder *b, const struct group_limits *limits)
+{
+	const struct plan_port *p = &b->plan->ports[limits->smallest_port];
+	uint32_t asked = b->conf->daemon.workers;
+
+	if (asked <= limits->smallest)
+		return asked;
+	plan_note(
+		b, PLAN_ERROR, limits->smallest_port,
+		"[daemon] workers: %u is more than the %u queue%s of port %s (%s), and every worker "
+		"needs one: set workers = %u or less, or add queues (ethtool -L)",
+		asked, limits->smallest, limits->smallest == 1 ? "" : "s", p->conf->name,
+		p->conf->interface, limits->smallest);
+	return limits->smallest;
+}
+
+static uint32_t auto_workers(struct plan_builder *b, const struct group_limits *limits)
+{
+	const struct plan_port *p = &b->plan->ports[limits->smallest_port];
+	uint32_t n = MIN(limits->smallest, b->n_candidates);
+
+	if (n < limits->smallest)
+		plan_note(b, PLAN_INFO, limits->smallest_port,
+			  "port %s: %u queues, but %u CPU%s for workers: %u worker%s in its group",
+			  p->conf->name, limits->smallest, n, n == 1 ? "" : "s", n,
+			  n == 1 ? "" : "s");
+	else if (limits->smallest < limits->largest)
+		plan_note(
+			b, PLAN_INFO, limits->smallest_port,
+			"port %s: its %u queue%s limit%s the group to %u worker%s; its peer has %u "
+			"queues",
+			p->conf->name, n, n == 1 ? "" : "s", n == 1 ? "s" : "", n,
+			n == 1 ? "" : "s", limits->largest);
+	return n;
+}
+
+/* Owner bytes of frames have room for so many lanes (kern/umem.h). */
+static void check_lane_count(struct plan_builder *b, uint32_t group, uint32_t n_workers)
+{
+	unsigned n_ports = group_size(b->plan, group);
+	unsigned most = UMEM_MAX_LANES / n_ports;
+
+	for_each_in_group(b->plan, group, port)
+	{
+		unsigned n = b->queues[port].n;
+
+		if (share_of(n, 0, n_workers) <= most)
+			continue;
+		plan_note(
+			b, PLAN_ERROR, port,
+			"port %s: %u queues are too many for %u worker%s, which can own %u of each "
+			"port: set workers = %u or more, or name fewer queues",
+			b->plan->ports[port].conf->name, n, n_workers, n_workers == 1 ? "" : "s",
+			most, (n + most - 1) / most);
+	}
+}
+
+static struct plan_worker *append_worker(struct plan_builder *b, uint32_t group, uint32_t index)
+{
+	struct plan *plan = b->plan;
+	struct plan_worker *workers =
+		reallocarray(plan->workers, plan->n_workers + 1, sizeof(*workers));
+	struct plan_worker *w;
+	unsigned n_lanes = 0;
+
+	if (!workers)
+		return NULL;
+	plan->workers = workers;
+	w = &workers[plan->n_workers];
+	*w = (struct plan_worker){.number = plan->n_workers, .group = group, .index = index};
+	for_each_in_group(plan, group, port) n_lanes +=
+		share_of(b->queues[port].n, index, plan->ports[port].n_workers);
+	w->lanes = calloc(MAX(n_lanes, 1u), sizeof(*w->lanes));
+	if (!w->lanes)
+		return NULL;
+	plan->n_workers++;
+	return w;
+}
+
+static void add_worker(struct plan_builder *b, uint32_t group, uint32_t index)
+{
+	struct plan_worker *w = append_worker(b, group, index);
+	unsigned place = 0, n_ports = group_size(b->plan, group);
+
+	if (!w) {
+		b->error = -ENOMEM;
+		return;
+	}
+	for_each_in_group(b->plan, group, port) add_lanes_of_port(b, w, port, place++, n_ports);
+	connect_lanes(b->plan, w);
+	w->numa_node = choose_node(b->plan, w);
+	w->cpu = choose_cpu(b, w->numa_node);
+	mark_remote_lanes(b, w);
+	check_cpu_node(b, w);
+	set_frames(b, w);
+}
+
+void plan_add_workers(struct plan_builder *b, uint32_t group)
+{
+	struct group_limits limits = find_limits(b, group);
+	uint32_t n_workers;
+
+	if (limits.smallest_port == PLAN_NONE)
+		return;
+	expect_absent(b, group, &limits);
+	/* No usable queue: said by plan_select_queues(), and there is nothing to share out. */
+	if (limits.smallest == 0)
+		return;
+	n_workers =
+		b->conf->daemon.workers != 0 ? asked_workers(b, &limits) : auto_workers(b, &limits);
+	check_lane_count(b, group, n_workers);
+	for_each_in_group(b->plan, group, port) b->plan->ports[port].n_workers = n_workers;
+	for (uint32_t index = 0; index < n_workers && b->error == 0; index++)
+		add_worker(b, group, index);
+}
+
+/* --- What only shows when all workers are placed ---------------------------------------------- */
+
+static void note_shared_cpus(struct plan_builder *b)
+{
+	uint32_t n_workers = b->plan->n_workers;
+
+	if (topo_n_allowed(b->topo) == 1 && n_workers > 0)
+		plan_note(b, PLAN_WARNING, PLAN_NONE,
+			  "CPU %u is the only one this process may use: workers share it with the "
+			  "control thread",
+			  b->plan->workers[0].cpu);
+	if (n_workers > b->n_candidates)
+		plan_note(
+			b, PLAN_WARNING, PLAN_NONE,
+			"%u workers share %u CPU%s and slow each other down: set workers to less, or "
+			"allow more CPUs",
+			n_workers, b->n_candidates, b->n_candidates == 1 ? "" : "s");
+}
+
+/* The interrupt of a queue and a worker that spins on the same CPU take turns. */
+static void note_irqs(struct plan_builder *b, uint32_t port, uint32_t cpu)
+{
+	const struct plan_port *p = &b->plan->ports[port];
+	uint32_t first = 0;
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < p->link.n_irqs; i++) {
+		if (p->link.irqs[i].cpu == cpu && n++ == 0)
+			first = p->link.irqs[i].irq;
+	}
+	if (n == 0)
+		return;
+	plan_note(
+		b, PLAN_INFO, port,
+		"port %s: %u interrupt%s of %s (%u%s) fire%s on CPU %u, where a worker runs: move "
+		"%s by /proc/irq/%u/smp_affinity_list",
+		p->conf->name, n, n == 1 ? "" : "s", p->link.name, first, n == 1 ? "" : ", …",
+		n == 1 ? "s" : "", cpu, n == 1 ? "it" : "them", first);
+}
+
+void plan_note_cpus(struct plan_builder *b)
+{
+	note_shared_cpus(b);
+	for (uint32_t port = 0; port < b->plan->n_ports; port++) {
+		for (unsigned cpu = 0; cpu < TOPO_MAX_CPUS; cpu++) {
+			if (b->cpu_load[cpu] > 0)
+				note_irqs(b, port, cpu);
+		}
+	}
+}
