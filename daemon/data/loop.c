@@ -201,6 +201,7 @@ static void forward_copy(struct lane *in, struct lane *out, uint32_t max_len, ui
 			 uint32_t n, struct burst *burst)
 {
 	forward_burst(in, out, max_len, index, n, true, burst);
+	out->umem->min_free = MIN(out->umem->min_free, out->umem->n_free);
 	counter_add(&out->counters.copied, burst->n_sent);
 }
 
