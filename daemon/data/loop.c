@@ -82,6 +82,16 @@ static void wake_tx(struct lane *lane)
 	}
 }
 
+/* Only drivers that asked for it, and busy polling, want a call on the receive side. */
+static __attribute__((cold, noinline)) void wake_rx(struct lane *lane)
+{
+	int r = xsk_wake_rx(&lane->xsk);
+
+	counter_add(&lane->counters.wakeups_rx, 1);
+	if (r < 0 && r != -EAGAIN)
+		counter_add(&lane->counters.wakeup_errors, 1);
+}
+
 /* Room on a tx ring for at most n packets; if there is too little, the kernel gets one chance. */
 static uint32_t tx_room(struct lane *out, uint32_t n)
 {
@@ -260,11 +270,8 @@ static uint32_t receive_burst(const struct worker_route *route)
 
 	n = xsk_ring_cons__peek(&in->xsk.rx, BURST, &index);
 	if (n == 0) {
-		/* Only drivers that asked for it, and busy polling, want a call here. */
-		if (unlikely(in->polls_rx || xsk_ring_prod__needs_wakeup(&in->xsk.fill))) {
-			(void)xsk_wake_rx(&in->xsk);
-			counter_add(&in->counters.wakeups_rx, 1);
-		}
+		if (unlikely(in->polls_rx || xsk_ring_prod__needs_wakeup(&in->xsk.fill)))
+			wake_rx(in);
 		return 0;
 	}
 	memset(&burst, 0, sizeof(burst));
