@@ -92,19 +92,27 @@ static __attribute__((cold, noinline)) void wake_rx(struct lane *lane)
 		counter_add(&lane->counters.wakeup_errors, 1);
 }
 
-/* Room on a tx ring for at most n packets; if there is too little, the kernel gets one chance. */
+/*
+ * Room on a tx ring for at most n packets. The kernel refuses to send what the completion ring
+ * could not take back. (Not MIN(): it would read the kernel's index twice and could mix the two.)
+ */
+static uint32_t tx_room_now(struct lane *out, uint32_t n)
+{
+	uint32_t n_tx_free = xsk_prod_nb_free(&out->xsk.tx, n);
+	uint32_t n_completion_free = out->xsk.completion.size - out->n_tx;
+	uint32_t room = MIN(n_tx_free, n_completion_free);
+
+	return MIN(room, n);
+}
+
+/* If there is too little, the kernel gets one chance. */
 static uint32_t tx_room(struct lane *out, uint32_t n)
 {
-	/* The kernel refuses to send what the completion ring could not take back. */
-	uint32_t room = MIN(xsk_prod_nb_free(&out->xsk.tx, n),
-			    out->xsk.completion.size - out->n_tx);
-
-	if (likely(room >= n))
+	if (likely(tx_room_now(out, n) == n))
 		return n;
 	wake_tx(out);
 	(void)reap_completions(out);
-	room = MIN(xsk_prod_nb_free(&out->xsk.tx, n), out->xsk.completion.size - out->n_tx);
-	return MIN(room, n);
+	return tx_room_now(out, n);
 }
 
 /* What becomes of a burst, summed in registers and written to the counters once. */
@@ -301,10 +309,9 @@ static void refill(struct lane *lane)
 	if (n < lane->refill_batch)
 		return;
 	n = MIN(MIN(n, umem->n_free), REFILL_MAX);
-	n = MIN(n, xsk_prod_nb_free(&lane->xsk.fill, n));
-	if (n == 0)
+	/* There is always room for n: what is in the ring is part of n_fill. */
+	if (n == 0 || xsk_ring_prod__reserve(&lane->xsk.fill, n, &index) != n)
 		return;
-	(void)xsk_ring_prod__reserve(&lane->xsk.fill, n, &index);
 	for (uint32_t i = 0; i < n; i++) {
 		uint32_t frame = umem_take(umem);
 
