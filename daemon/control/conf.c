@@ -218,8 +218,12 @@ static void refuse_key(struct loader *loader, unsigned line, const char *where, 
 			conf_suggest_offer(&suggest, conf_keys[id].name);
 	}
 	if (suggest.best) {
+		size_t id = (size_t)(find_key(kind, suggest.best) - conf_keys);
+
 		conf_report_add(&loader->report, line, where, "unknown key; did you mean \"%s\"?",
 				suggest.best);
+		if (!loader->current->origins[id].line)
+			loader->current->is_wrong[id] = true;
 		return;
 	}
 	for (enum conf_section_kind other = 0; other < CONF_SECTION_N; other++) {
@@ -296,6 +300,8 @@ static void take_wrong(void *user, unsigned line, const char *what)
 	struct loader *loader = user;
 
 	conf_report_add(&loader->report, line, "", "%s", what);
+	if (loader->current)
+		loader->current->has_wrong_line = true;
 }
 
 /* Moves the sections' values into a new struct conf. NULL without memory. */

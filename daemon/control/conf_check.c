@@ -35,13 +35,15 @@ static void report(struct conf_report *report, const struct conf_section *sectio
 
 static void check_required(const struct conf_section *section, struct conf_report *errors)
 {
+	if (section->has_wrong_line)
+		return;
 	for (enum conf_key_id id = 0; id < CONF_KEYS_N; id++) {
 		const struct conf_key *key = &conf_keys[id];
 		char expected[256] = "", what[320];
 		FILE *out;
 
 		if (key->section != section->kind || !key->in_conf || key->default_text ||
-		    is_given(section, id))
+		    is_given(section, id) || section->is_wrong[id])
 			continue;
 		out = fmemopen(expected, sizeof(expected), "w");
 		if (out) {
@@ -97,8 +99,9 @@ static void check_xconnect(const struct conf_sections *sections, const struct co
 	if (!is_sound(peer, CONF_KEY_PORT_forward))
 		return;
 	if (peer->value.port.forward == CONF_FORWARD_XCONNECT &&
-	    strcmp(peer->value.port.peer, section->name) == 0)
-		return;
+	    (strcmp(peer->value.port.peer, section->name) == 0 ||
+	     !conf_find_section(sections, CONF_SECTION_PORT, peer->value.port.peer)))
+		return; /* mutual, or the peer's own error is the one to mend */
 	(void)snprintf(what, sizeof(what),
 		       "[port %s] does not answer with \"forward = xconnect %s\" (line %u)",
 		       peer->name, section->name, peer->origins[CONF_KEY_PORT_forward].line);

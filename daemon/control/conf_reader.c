@@ -120,7 +120,6 @@ static const char *check_section(char *line, char **ret_name)
 static const char *check_pair(const char *line)
 {
 	const char *split = strpbrk(line, "=:");
-	const char *value;
 
 	if (!split)
 		return "expected \"key = value\" or \"[section]\"";
@@ -128,13 +127,6 @@ static const char *check_pair(const char *line)
 		return "':' in a key; a key and its value are separated by \"=\"";
 	if (split == line)
 		return "no key before \"=\"";
-	value = split + 1 + strspn(split + 1, blanks);
-	if (*value == '"' || *value == '\'')
-		return "a value is written without quotes";
-	for (const char *c = value; *c; c++) {
-		if (*c == '#' && c > split + 1 && is_blank(c[-1]))
-			return "a comment after a value begins with \" ;\", not with \"#\"";
-	}
 	return NULL;
 }
 

@@ -24,7 +24,8 @@ struct conf_section {
 	char name[CONF_NAME_BYTES]; /* "" if the kind has none */
 	unsigned line;              /* of the header */
 	bool is_broken;             /* a duplicate, or badly named: never part of the result */
-	bool is_wrong[CONF_KEYS_N]; /* the value of this key was refused */
+	bool has_wrong_line;        /* which may have been any key */
+	bool is_wrong[CONF_KEYS_N]; /* the value of this key was refused, or its name misspelt */
 	struct conf_origin origins[CONF_KEYS_N];
 	union conf_section_value {
 		struct conf_daemon daemon;

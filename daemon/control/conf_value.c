@@ -38,7 +38,8 @@ static int refuse(const struct conf_key *key, const char *text, struct conf_why 
 		(void)snprintf(why->text, sizeof(why->text), "\"%s\": not understood", text);
 		return -EINVAL;
 	}
-	(void)fprintf(out, "\"%s\": ", text);
+	if (*text)
+		(void)fprintf(out, "\"%s\": ", text);
 	va_start(args, fmt);
 	(void)vfprintf(out, fmt, args);
 	va_end(args);
@@ -199,7 +200,7 @@ static int parse_bool(const struct conf_key *key, const char *text, void *value,
 	bool is_yes = strcmp(text, "yes") == 0;
 
 	if (!is_yes && strcmp(text, "no") != 0)
-		return refuse(key, text, why, "neither");
+		return refuse(key, text, why, "unknown");
 	*field = is_yes;
 	return 0;
 }
@@ -222,15 +223,19 @@ static int refuse_choice(const struct conf_key *key, const char *text, size_t n_
 {
 	char word[64];
 	struct conf_suggest suggest = {.word = word};
+	size_t n;
 
 	(void)snprintf(word, sizeof(word), "%.*s", (int)n_word, text);
 	for (unsigned i = 0; i < key->n_choices; i++)
 		conf_suggest_offer(&suggest, key->choices[i].text);
 	if (key->word)
 		conf_suggest_offer(&suggest, key->word);
+	(void)refuse(key, text, why, "unknown");
+	n = strlen(why->text);
 	if (suggest.best)
-		return refuse(key, text, why, "unknown; did you mean \"%s\"?", suggest.best);
-	return refuse(key, text, why, "unknown");
+		(void)snprintf(why->text + n, sizeof(why->text) - n, "; did you mean \"%s\"?",
+			       suggest.best);
+	return -EINVAL;
 }
 
 static int refuse_later(const struct conf_choice *choice, struct conf_why *why)
@@ -368,6 +373,16 @@ static void store_word(const struct conf_key *key, void *field)
 	}
 }
 
+/* `workers = 1 # note`: to inih and to us the note is part of the value. */
+static bool has_hash_comment(const char *text)
+{
+	for (const char *c = strchr(text, '#'); c; c = strchr(c + 1, '#')) {
+		if (c > text && isblank((unsigned char)c[-1]))
+			return true;
+	}
+	return false;
+}
+
 int conf_value_parse(const struct conf_key *key, const char *text, void *section,
 		     struct conf_why *ret_why)
 {
@@ -380,6 +395,10 @@ int conf_value_parse(const struct conf_key *key, const char *text, void *section
 
 	if (!*text)
 		return refuse(key, text, ret_why, "no value");
+	if (strchr("\"'", *text))
+		return refuse(key, "", ret_why, "a value is written without quotes");
+	if (has_hash_comment(text))
+		return refuse(key, text, ret_why, "a comment here begins with \" ;\", not \" #\"");
 	if (key->word && strcmp(text, key->word) == 0) {
 		store_word(key, field);
 		return 0;

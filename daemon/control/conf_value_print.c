@@ -100,8 +100,10 @@ static void expect_count(const struct conf_key *key, FILE *out)
 
 static void expect_size(const struct conf_key *key, FILE *out)
 {
-	(void)fprintf(out, "a power of two from %" PRIu64 " to %" PRIu64 " bytes", key->min,
-		      key->max);
+	(void)fprintf(out,
+		      "a power of two from %" PRIu64 " to %" PRIu64
+		      " (bytes; KiB and MiB are understood)",
+		      key->min, key->max);
 }
 
 static void expect_duration(const struct conf_key *key, FILE *out)
