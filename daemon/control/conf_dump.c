@@ -79,7 +79,9 @@ static void dump_key(const struct conf *conf, const struct view *view, const str
 	if (MAX(n_setting, ORIGIN_COLUMN) + n_origin > CONF_LINE_MAX_BYTES) {
 		(void)fputs("; ", out);
 		print_origin(conf, line, out);
-		(void)fprintf(out, "\n%s = %s\n", key->name, text);
+		/* The longest line of a file may have had no blanks around its "=". */
+		(void)fprintf(out, n_setting > CONF_LINE_MAX_BYTES ? "\n%s=%s\n" : "\n%s = %s\n",
+			      key->name, text);
 		return;
 	}
 	(void)fprintf(out, "%s = %s%*s ; ", key->name, text,

@@ -258,6 +258,13 @@ static int parse_choice(const struct conf_key *key, const char *text, void *valu
 	return 0;
 }
 
+/* To the last byte: equal configurations are equal in memory. The caller checked the length. */
+static void store_text(char *field, size_t size, const char *text)
+{
+	memset(field, 0, size);
+	memcpy(field, text, MIN(strlen(text), size - 1));
+}
+
 /* The row belongs to [port] and to nothing else. */
 static int parse_forward(const struct conf_key *key, const char *text, void *value,
 			 struct conf_why *why)
@@ -280,7 +287,7 @@ static int parse_forward(const struct conf_key *key, const char *text, void *val
 	if (wrong)
 		return refuse(key, text, why, "%s", wrong);
 	port->forward = (enum conf_forward)(choice - key->choices);
-	(void)snprintf(port->peer, sizeof(port->peer), "%s", name);
+	store_text(port->peer, sizeof(port->peer), name);
 	return 0;
 }
 
@@ -291,7 +298,7 @@ static int parse_interface(const struct conf_key *key, const char *text, void *v
 
 	if (wrong)
 		return refuse(key, text, why, "%s", wrong);
-	(void)snprintf(value, IF_NAMESIZE, "%s", text);
+	store_text(value, IF_NAMESIZE, text);
 	return 0;
 }
 
@@ -302,7 +309,7 @@ static int parse_path(const struct conf_key *key, const char *text, void *value,
 
 	if (wrong)
 		return refuse(key, text, why, "%s", wrong);
-	(void)snprintf(value, CONF_PATH_BYTES, "%s", text);
+	store_text(value, CONF_PATH_BYTES, text);
 	return 0;
 }
 
@@ -313,7 +320,7 @@ static int parse_listen(const struct conf_key *key, const char *text, void *valu
 
 	if (wrong)
 		return refuse(key, text, why, "%s", wrong);
-	(void)snprintf(value, CONF_PATH_BYTES, "%s", text);
+	store_text(value, CONF_PATH_BYTES, text);
 	return 0;
 }
 
@@ -360,9 +367,11 @@ static void store_word(const struct conf_key *key, void *field)
 		*(struct conf_set *)field = (struct conf_set){.all = true};
 		break;
 	case CONF_TYPE_INTERFACE:
+		store_text(field, IF_NAMESIZE, "");
+		break;
 	case CONF_TYPE_PATH:
 	case CONF_TYPE_LISTEN:
-		*(char *)field = '\0';
+		store_text(field, CONF_PATH_BYTES, "");
 		break;
 	case CONF_TYPE_BOOL:
 	case CONF_TYPE_CHOICE:
@@ -397,6 +406,8 @@ int conf_value_parse(const struct conf_key *key, const char *text, void *section
 		return refuse(key, text, ret_why, "no value");
 	if (strchr("\"'", *text))
 		return refuse(key, "", ret_why, "a value is written without quotes");
+	if (*text == ';')
+		return refuse(key, "", ret_why, "a comment needs a blank before its \";\"");
 	if (has_hash_comment(text))
 		return refuse(key, text, ret_why, "a comment here begins with \" ;\", not \" #\"");
 	if (key->word && strcmp(text, key->word) == 0) {
