@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The Prometheus text (0.0.4) of a report. Families are rows of one table in metrics.c: name, type,
- * help, and the function that emits its samples. Every series exists from the first scrape.
+ * The Prometheus text (0.0.4) of a report. Families are rows of tables (control/metrics_family.h):
+ * name, type, help, and the function that emits their samples. Every series exists from the first
+ * scrape.
  */
 #pragma once
 

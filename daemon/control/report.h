@@ -72,6 +72,7 @@ struct report_port {
 	enum xsk_mode mode; /* XSK_MODE_N: no socket */
 	uint32_t prog_id;
 	uint64_t n_rebinds;
+	uint64_t n_map_update_failures; /* XSKMAP slots that could not be filled or emptied */
 	uint64_t verdicts[SLUICE_V_N];
 	struct report_queue *queues; /* n_queues, ascending */
 	uint32_t n_queues;
@@ -94,6 +95,7 @@ struct report_worker {
 };
 
 struct report {
+	uint64_t begun_ns; /* clock_now_ns() when its making began; set by who asks for it */
 	/* the daemon */
 	bool is_ready;	  /* everything that the configuration names is attached and bound */
 	bool is_degraded; /* ready or not, something is not as configured; `status_line` says what */
@@ -115,6 +117,26 @@ struct report {
 	struct report_worker *workers;
 	uint32_t n_workers;
 };
+
+/*
+ * Is the queue a worker's, or was it one's earlier, so that it has counts to show? The kernel's
+ * queues of a port have no series and no row.
+ */
+bool report_queue_is_ours(const struct report_queue *queue);
+
+/* The configured name of the interface that a port is. */
+static inline const char *report_port_interface(const struct report_port *port)
+{
+	return port->conf->interface;
+}
+
+/* What the program does with the frames of a verdict on this port: "redirect", "pass", … */
+const char *report_verdict_action(const struct report_port *port, enum sluice_verdict verdict);
+
+extern const char *const report_verdict_names[SLUICE_V_N];
+extern const char *const report_verdict_helps[SLUICE_V_N];
+extern const char *const report_drop_names[DROP_N];
+extern const char *const report_drop_helps[DROP_N];
 
 /* Releases what the report owns; conf and strings are borrowed. A zeroed report is fine. */
 void report_fini(struct report *report);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * The daemon's only reading of time: CLOCK_MONOTONIC in nanoseconds. Wall-clock time exists
- * only where a human or Prometheus reads it (control/), never in a decision.
+ * only where a human or Prometheus reads it (clock_unix_s(), for control/), never in a decision.
  */
 #pragma once
 
@@ -17,6 +17,15 @@ static inline uint64_t clock_now_ns(void)
 
 	(void)clock_gettime(CLOCK_MONOTONIC, &ts);
 	return (uint64_t)ts.tv_sec * NSEC_PER_SEC + (uint64_t)ts.tv_nsec;
+}
+
+/* Seconds since 1970, for people and Prometheus. It jumps when the clock is set. Thread: any. */
+static inline double clock_unix_s(void)
+{
+	struct timespec ts;
+
+	(void)clock_gettime(CLOCK_REALTIME, &ts);
+	return (double)ts.tv_sec + (double)ts.tv_nsec / (double)NSEC_PER_SEC;
 }
 
 /*

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The words of a report, in one place for page, tool and journal, and its release. */
+#include "control/report.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "util/macros.h"
+
+const char *const port_state_names[] = {
+	[PORT_FORWARDING] = "forwarding", [PORT_PASSING] = "passing",
+	[PORT_DETACHED] = "detached",     [PORT_LINK_DOWN] = "link_down",
+	[PORT_ABSENT] = "absent",         [PORT_REBUILDING] = "rebuilding",
+	[PORT_FAILED] = "failed",
+};
+_Static_assert(ARRAY_SIZE(port_state_names) == PORT_STATE_N, "a name for every state");
+
+#define VERDICT_NAME(id, name, action, help)   #name,
+#define VERDICT_ACTION(id, name, action, help) #action,
+#define VERDICT_HELP(id, name, action, help)   help,
+const char *const report_verdict_names[] = {SLUICE_VERDICTS(VERDICT_NAME)};
+static const char *const verdict_actions[] = {SLUICE_VERDICTS(VERDICT_ACTION)};
+const char *const report_verdict_helps[] = {SLUICE_VERDICTS(VERDICT_HELP)};
+#undef VERDICT_NAME
+#undef VERDICT_ACTION
+#undef VERDICT_HELP
+
+#define DROP_NAME(id, label, help) #label,
+#define DROP_HELP(id, label, help) help,
+const char *const report_drop_names[] = {DROP_REASONS(DROP_NAME)};
+const char *const report_drop_helps[] = {DROP_REASONS(DROP_HELP)};
+#undef DROP_NAME
+#undef DROP_HELP
+
+bool report_queue_is_ours(const struct report_queue *queue)
+{
+	return queue->worker != UINT32_MAX || queue->counters.rx_packets > 0 ||
+	       queue->counters.tx_packets > 0;
+}
+
+const char *report_verdict_action(const struct report_port *port, enum sluice_verdict verdict)
+{
+	const char *action = verdict_actions[verdict];
+
+	/* Only the port's configuration knows where its fall-back leads. */
+	if (strcmp(action, "fallback") == 0)
+		return port->conf->on_failure == CONF_FAIL_DROP ? "drop" : "pass";
+	return action;
+}
+
+void report_fini(struct report *report)
+{
+	for (uint32_t i = 0; i < report->n_ports; i++)
+		free(report->ports[i].queues);
+	free(report->ports);
+	free(report->workers);
+	*report = (struct report){0};
+}
