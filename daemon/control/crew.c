@@ -228,17 +228,13 @@ static void add_routes(const struct set_request *request, struct worker_set *set
 static void add_beats(const struct set_request *request, struct worker_set *set)
 {
 	const struct plan *plan = request->engine->plan;
-	uint32_t group = plan->workers[request->worker_index].group;
-	uint32_t first = request->worker_index;
+	const struct plan_worker *worker = &plan->workers[request->worker_index];
 
-	while (first > 0 && plan->workers[first - 1].group == group)
-		first--;
 	for (uint32_t i = 0; i < plan->n_ports && set->n_beats < WORKER_MAX_BEATS; i++) {
 		struct port_prog *prog = request->engine->ports[i]->prog;
 
-		if (plan->ports[i].group == group && prog)
-			set->beats[set->n_beats++] =
-				port_prog_beat(prog, request->worker_index - first);
+		if (plan->ports[i].group == worker->group && prog)
+			set->beats[set->n_beats++] = port_prog_beat(prog, worker->index);
 	}
 }
 

@@ -85,31 +85,10 @@ static uint32_t stall_jiffies(uint64_t stall_timeout_ns)
 	return (uint32_t)MAX(1, (stall_timeout_ns * hz + NSEC_PER_SEC - 1) / NSEC_PER_SEC);
 }
 
-static unsigned first_worker_of_group(const struct plan *plan, uint32_t group)
-{
-	for (unsigned i = 0; i < plan->n_workers; i++) {
-		if (plan->workers[i].group == group)
-			return i;
-	}
-	return 0;
-}
-
-static unsigned n_workers_of_group(const struct plan *plan, uint32_t group)
-{
-	unsigned n = 0;
-
-	for (unsigned i = 0; i < plan->n_workers; i++)
-		n += plan->workers[i].group == group;
-	return n;
-}
-
-static int load_program(const struct plan *plan, const struct plan_port *plan_port, bool generic,
-			struct port_prog **ret_prog)
+static int load_program(const struct plan_port *plan_port, bool generic, struct port_prog **ret_prog)
 {
 	const struct conf_port *conf = plan_port->conf;
-	unsigned first = first_worker_of_group(plan, plan_port->group);
-	uint16_t queue_worker[CONF_MAX_QUEUES];
-	struct port_prog_spec spec = {
+	const struct port_prog_spec spec = {
 		.port = conf->name,
 		.ifindex = plan_port->link.ifindex,
 		.generic = generic,
@@ -119,19 +98,12 @@ static int load_program(const struct plan *plan, const struct plan_port *plan_po
 			.fallback = is_drop(plan_port) ? XDP_DROP : XDP_PASS,
 			.stall_jiffies = stall_jiffies(conf->stall_timeout_ns),
 		},
-		.queue_worker = queue_worker,
-		.n_queues = MAX(1, MIN(plan_port->n_queues, CONF_MAX_QUEUES)),
-		.n_workers = n_workers_of_group(plan, plan_port->group),
+		.queue_worker = plan_port->queue_worker,
+		.n_queues = MAX(1, plan_port->n_queues),
+		.n_workers = plan_port->n_workers,
 		.numa_node = plan_port->link.numa_node,
 	};
 
-	/* Plan numbers count over the daemon, heartbeat lines within the group. */
-	for (unsigned q = 0; q < spec.n_queues; q++) {
-		uint16_t worker = plan_port->queue_worker[q];
-
-		queue_worker[q] = worker == SLUICE_NO_WORKER ? SLUICE_NO_WORKER :
-							       (uint16_t)(worker - first);
-	}
 	return port_prog_load(&spec, ret_prog);
 }
 
@@ -162,7 +134,7 @@ static int attach_in_mode(struct engine *engine, uint32_t index, bool generic)
 	bool adopted = false;
 	int r;
 
-	r = load_program(engine->plan, plan_port, generic, &port->prog);
+	r = load_program(plan_port, generic, &port->prog);
 	if (r < 0) {
 		explain_load(r, plan_port, text, sizeof(text));
 		port_set_problem(port, "%s", text);
