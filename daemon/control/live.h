@@ -164,5 +164,8 @@ void explain_xsk(int error, enum xsk_step step, const struct plan_port *port, ui
 		 uint64_t umem_bytes, char *buf, unsigned size);
 void explain_pin(int error, const char *dir, char *buf, unsigned size);
 
+/* Adds a socket's XDP_STATISTICS; engine_report.c. */
+void report_xsk_add(struct report_xsk *sum, const struct xsk *xsk);
+
 /* Waits for a state that another thread or the kernel brings about; the control thread only. */
 bool wait_until(bool (*done)(void *arg), void *arg, uint64_t timeout_ns);

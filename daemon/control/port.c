@@ -491,37 +491,16 @@ void port_clear_slots(struct live_port *port)
 	}
 }
 
-static void add_counters(struct lane_counters *sum, const struct lane_counters *more)
-{
-#define ADD(name, help) sum->name += counter_read(&more->name);
-	LANE_COUNTERS(ADD)
-#undef ADD
-	for (unsigned i = 0; i < DROP_N; i++)
-		sum->drops[i] += counter_read(&more->drops[i]);
-}
-
-static void add_statistics(struct report_xsk *sum, const struct xdp_statistics *more)
-{
-	sum->rx_dropped += more->rx_dropped;
-	sum->rx_invalid_descs += more->rx_invalid_descs;
-	sum->tx_invalid_descs += more->tx_invalid_descs;
-	sum->rx_ring_full += more->rx_ring_full;
-	sum->fill_ring_empty += more->rx_fill_ring_empty_descs;
-	sum->tx_ring_empty += more->tx_ring_empty_descs;
-}
-
 void port_close_lanes(struct live_port *port)
 {
 	for (unsigned q = 0; q < CONF_MAX_QUEUES; q++) {
 		struct live_lane *live = port->lanes[q];
-		struct xdp_statistics stats;
 
 		if (!live)
 			continue;
-		add_counters(&port->totals[q].counters, &live->lane.counters);
+		lane_counters_add(&port->totals[q].counters, &live->lane.counters);
 		/* The kernel's counters end with the socket. */
-		if (xsk_statistics(&live->lane.xsk, &stats) == 0)
-			add_statistics(&port->totals[q].xsk, &stats);
+		report_xsk_add(&port->totals[q].xsk, &live->lane.xsk);
 		xsk_close(&live->lane.xsk);
 		free(live);
 		port->lanes[q] = NULL;

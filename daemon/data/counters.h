@@ -96,3 +96,13 @@ static inline uint64_t counter_read(const uint64_t *counter)
 {
 	return __atomic_load_n(counter, __ATOMIC_RELAXED);
 }
+
+/* Adds a lane's counters, which its worker may be writing, to a sum of control's own. */
+static inline void lane_counters_add(struct lane_counters *sum, const struct lane_counters *lane)
+{
+#define LANE_COUNTER_ADD(name, help) sum->name += counter_read(&lane->name);
+	LANE_COUNTERS(LANE_COUNTER_ADD)
+#undef LANE_COUNTER_ADD
+	for (unsigned i = 0; i < DROP_N; i++)
+		sum->drops[i] += counter_read(&lane->drops[i]);
+}

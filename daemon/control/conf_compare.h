@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What a reload may not change: keys whose class in conf_keys.h is `restart`. Pure. */
+#pragma once
+
+#include <stdio.h>
+
+struct conf;
+
+/*
+ * Writes a line per key that differs and needs a restart, "key: old -> new"; returns how many.
+ * Thread: control.
+ */
+unsigned conf_restart_changes(const struct conf *old, const struct conf *new, FILE *out);
