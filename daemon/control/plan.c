@@ -75,13 +75,13 @@ static void build(struct plan_builder *b, const struct link *links)
 	}
 	for (uint32_t group = 0; group < plan->n_groups; group++)
 		plan_add_workers(b, group);
-	plan_note_cpus(b);
+	plan_assign_cpus(b);
 	for (uint32_t i = 0; i < plan->n_workers; i++)
 		plan->umem_bytes += (uint64_t)plan->workers[i].n_frames * plan->frame_size_bytes;
 }
 
-int plan_make(const struct conf *conf, const struct link *links, const struct topo *topo,
-	      struct plan **ret_plan, struct plan_notes *ret_notes)
+int plan_make_next(const struct plan *previous, const struct conf *conf, const struct link *links,
+		   const struct topo *topo, struct plan **ret_plan, struct plan_notes *ret_notes)
 {
 	_cleanup_free_ struct plan_builder *b = calloc(1, sizeof(*b));
 
@@ -89,6 +89,7 @@ int plan_make(const struct conf *conf, const struct link *links, const struct to
 		return -ENOMEM;
 	b->conf = conf;
 	b->topo = topo;
+	b->previous = previous;
 	b->plan = calloc(1, sizeof(*b->plan));
 	if (!b->plan)
 		return -ENOMEM;
@@ -108,6 +109,12 @@ int plan_make(const struct conf *conf, const struct link *links, const struct to
 	*ret_plan = b->plan;
 	*ret_notes = b->notes;
 	return b->has_errors ? -EINVAL : 0;
+}
+
+int plan_make(const struct conf *conf, const struct link *links, const struct topo *topo,
+	      struct plan **ret_plan, struct plan_notes *ret_notes)
+{
+	return plan_make_next(NULL, conf, links, topo, ret_plan, ret_notes);
 }
 
 void plan_free(struct plan *plan)

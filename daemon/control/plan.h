@@ -73,7 +73,8 @@ struct plan {
 	uint32_t n_workers;
 	uint32_t n_groups;
 	uint32_t frame_size_bytes;
-	uint64_t umem_bytes; /* all workers: what memlock must allow */
+	uint64_t umem_bytes;      /* all workers: what memlock must allow */
+	bool cpus[TOPO_MAX_CPUS]; /* where workers may run */
 };
 
 /* What the operator should know or must mend; the text names port, value and remedy. */
@@ -95,6 +96,15 @@ struct plan_notes {
  */
 int plan_make(const struct conf *conf, const struct link *links, const struct topo *topo,
 	      struct plan **ret_plan, struct plan_notes *ret_notes);
+
+/*
+ * The same for a daemon that is running by the plan `previous`: where the CPUs for workers are the
+ * same, its workers keep theirs, so that a group that comes or goes moves no worker of another.
+ * Still a pure function; without a change it gives `previous` again.
+ */
+int plan_make_next(const struct plan *previous, const struct conf *conf, const struct link *links,
+		   const struct topo *topo, struct plan **ret_plan, struct plan_notes *ret_notes);
+
 void plan_free(struct plan *plan);
 void plan_notes_fini(struct plan_notes *notes);
 

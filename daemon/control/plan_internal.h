@@ -4,7 +4,8 @@
  *
  *   plan.c         the order of making; groups and ports
  *   plan_check.c   what an interface must be like; which of its queues are used
- *   plan_worker.c  CPUs, lanes and frames of the workers
+ *   plan_worker.c  lanes, node and frames of the workers
+ *   plan_cpu.c     their CPUs
  *   plan_note.c    what the operator is told
  */
 #pragma once
@@ -21,12 +22,12 @@ struct plan_queues {
 struct plan_builder {
 	const struct conf *conf;
 	const struct topo *topo;
+	const struct plan *previous; /* NULL = none */
 	struct plan *plan;
 	struct plan_notes notes;
 	struct plan_queues queues[CONF_MAX_PORTS];
-	bool is_candidate[TOPO_MAX_CPUS]; /* a worker may run there */
-	unsigned n_candidates;
-	unsigned cpu_load[TOPO_MAX_CPUS]; /* workers given to it so far */
+	unsigned n_candidates;            /* CPUs in plan->cpus */
+	unsigned cpu_load[TOPO_MAX_CPUS]; /* workers given to each so far */
 	bool has_errors;
 	int error; /* -ENOMEM, sticky */
 };
@@ -41,11 +42,20 @@ void plan_check_port(struct plan_builder *b, uint32_t port);
 /* Fills b->queues[port] of a port that forwards; notes queues that cannot be had. */
 void plan_select_queues(struct plan_builder *b, uint32_t port);
 
-/* Which CPUs workers may use, from `cpus` and the allowed set. */
-void plan_find_cpus(struct plan_builder *b);
-
-/* Workers of a group, with everything in them. Queues of its ports have been selected. */
+/* Workers of a group, with all but their CPU. Queues of its ports have been selected. */
 void plan_add_workers(struct plan_builder *b, uint32_t group);
 
-/* What can be said only when all workers are there: CPUs shared, interrupts beside workers. */
-void plan_note_cpus(struct plan_builder *b);
+/* Fills plan->cpus from `cpus` and the allowed set. */
+void plan_find_cpus(struct plan_builder *b);
+
+/* Gives every worker its CPU; notes CPUs that are shared, remote, or busy with interrupts. */
+void plan_assign_cpus(struct plan_builder *b);
+
+/* The group of `old` with the same ports in the same order, or PLAN_NONE (plan_diff.c). */
+uint32_t plan_match_group(const struct plan *old, const struct plan *new, uint32_t new_group);
+
+/*
+ * The worker of `old` in the place of new->workers[worker]: same index in a matching group of as
+ * many workers. PLAN_NONE if there is none.
+ */
+uint32_t plan_match_worker(const struct plan *old, const struct plan *new, uint32_t worker);

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The workers of a plan: how many, which lanes, on which node and CPU, with how many frames
- * (design.md §4.1). Groups are served in order, and each choice depends on earlier ones only, so
- * a group that is appended to the file moves no worker of the others.
+ * The workers of a plan: how many, which lanes, on which node, with how many frames (design.md
+ * §4.1). Nothing here depends on another group.
  */
 #include <errno.h>
 #include <string.h>
@@ -17,75 +16,6 @@
 #define MIN_RING_SIZE 64u
 /* Frames that are in no ring: a burst in hand and one being handed over. */
 #define SPARE_FRAMES 128u
-
-/* --- CPUs ------------------------------------------------------------------------------------- */
-
-static void note_cpu_not_allowed(struct plan_builder *b, unsigned cpu)
-{
-	char allowed[256];
-
-	plan_note(
-		b, PLAN_ERROR, PLAN_NONE,
-		"[daemon] cpus: CPU %u is not among those this process may use (%s): change cpus, or "
-		"AllowedCPUs= and CPUAffinity= of the unit",
-		cpu, topo_format_allowed(b->topo, allowed, sizeof(allowed)));
-}
-
-/*
- * Without `cpus`, all that are allowed but the lowest, which is left to the control thread if
- * there is another. With `cpus` the operator has thought of that.
- */
-void plan_find_cpus(struct plan_builder *b)
-{
-	const struct conf_set *cpus = &b->conf->daemon.cpus;
-	bool is_listed = !cpus->all;
-	bool leave_one = topo_n_allowed(b->topo) > 1;
-
-	for (unsigned cpu = 0; is_listed && cpu < CONF_MAX_CPUS; cpu++) {
-		if (!conf_set_has(cpus, cpu))
-			continue;
-		if (cpu >= TOPO_MAX_CPUS || !b->topo->cpus[cpu].is_allowed) {
-			note_cpu_not_allowed(b, cpu);
-			continue;
-		}
-		b->is_candidate[cpu] = true;
-		b->n_candidates++;
-	}
-	if (b->n_candidates > 0)
-		return;
-	for (unsigned cpu = 0; cpu < b->topo->n_cpus; cpu++) {
-		if (!b->topo->cpus[cpu].is_allowed)
-			continue;
-		if (leave_one) {
-			leave_one = false;
-			continue;
-		}
-		b->is_candidate[cpu] = true;
-		b->n_candidates++;
-	}
-}
-
-/* Least loaded first, so that sharing begins late and is even; then isolated; then local. */
-static uint32_t choose_cpu(struct plan_builder *b, int node)
-{
-	unsigned best = 0, best_cost = UINT32_MAX;
-
-	for (unsigned cpu = 0; cpu < TOPO_MAX_CPUS; cpu++) {
-		const struct topo_cpu *c = &b->topo->cpus[cpu];
-		unsigned cost;
-
-		if (!b->is_candidate[cpu])
-			continue;
-		cost = b->cpu_load[cpu] * 4 + (c->is_isolated ? 0 : 2) +
-		       (node >= 0 && c->node != node ? 1 : 0);
-		if (cost < best_cost) {
-			best = cpu;
-			best_cost = cost;
-		}
-	}
-	b->cpu_load[best]++;
-	return best;
-}
 
 /* --- Lanes ------------------------------------------------------------------------------------ */
 
@@ -112,7 +42,8 @@ static unsigned group_size(const struct plan *plan, uint32_t group)
 {
 	unsigned n = 0;
 
-	for_each_in_group(plan, group, port) n++;
+	for_each_in_group (plan, group, port)
+		n++;
 	return n;
 }
 
@@ -205,17 +136,6 @@ static void mark_remote_lanes(struct plan_builder *b, struct plan_worker *w)
 	}
 }
 
-static void check_cpu_node(struct plan_builder *b, const struct plan_worker *w)
-{
-	int node = b->topo->cpus[w->cpu].node;
-
-	if (w->numa_node >= 0 && node >= 0 && node != w->numa_node)
-		plan_note(b, PLAN_WARNING, PLAN_NONE,
-			  "worker %u: CPU %u is on node %d, its ports are on node %d: every frame "
-			  "crosses between them; give it a CPU of node %d by cpus",
-			  w->number, w->cpu, node, w->numa_node, w->numa_node);
-}
-
 /* --- Frames ----------------------------------------------------------------------------------- */
 
 /* Lanes that the worker has, or will have when the ports that are not present appear. */
@@ -223,8 +143,8 @@ static unsigned expected_lanes(const struct plan_builder *b, const struct plan_w
 {
 	unsigned n = 0;
 
-	for_each_in_group(b->plan, w->group, port) n +=
-		share_of(b->queues[port].n_expected, w->index, b->plan->ports[port].n_workers);
+	for_each_in_group (b->plan, w->group, port)
+		n += share_of(b->queues[port].n_expected, w->index, b->plan->ports[port].n_workers);
 	return n;
 }
 
@@ -266,8 +186,7 @@ static struct group_limits find_limits(const struct plan_builder *b, uint32_t gr
 {
 	struct group_limits limits = {.smallest_port = PLAN_NONE};
 
-	for_each_in_group(b->plan, group, port)
-	{
+	for_each_in_group (b->plan, group, port) {
 		unsigned n = b->queues[port].n;
 
 		if (!b->plan->ports[port].is_present)
@@ -284,8 +203,7 @@ static struct group_limits find_limits(const struct plan_builder *b, uint32_t gr
 /* A port that is not there yet is expected to be like the others, unless it has a list. */
 static void expect_absent(struct plan_builder *b, uint32_t group, struct group_limits *limits)
 {
-	for_each_in_group(b->plan, group, port)
-	{
+	for_each_in_group (b->plan, group, port) {
 		struct plan_queues *queues = &b->queues[port];
 
 		if (b->plan->ports[port].is_present)
@@ -341,8 +259,7 @@ static void check_lane_count(struct plan_builder *b, uint32_t group, uint32_t n_
 	unsigned n_ports = group_size(b->plan, group);
 	unsigned most = UMEM_MAX_LANES / n_ports;
 
-	for_each_in_group(b->plan, group, port)
-	{
+	for_each_in_group (b->plan, group, port) {
 		unsigned n = b->queues[port].n;
 
 		if (share_of(n, 0, n_workers) <= most)
@@ -369,8 +286,8 @@ static struct plan_worker *append_worker(struct plan_builder *b, uint32_t group,
 	plan->workers = workers;
 	w = &workers[plan->n_workers];
 	*w = (struct plan_worker){.number = plan->n_workers, .group = group, .index = index};
-	for_each_in_group(plan, group, port) n_lanes +=
-		share_of(b->queues[port].n, index, plan->ports[port].n_workers);
+	for_each_in_group (plan, group, port)
+		n_lanes += share_of(b->queues[port].n, index, plan->ports[port].n_workers);
 	w->lanes = calloc(MAX(n_lanes, 1u), sizeof(*w->lanes));
 	if (!w->lanes)
 		return NULL;
@@ -387,12 +304,11 @@ static void add_worker(struct plan_builder *b, uint32_t group, uint32_t index)
 		b->error = -ENOMEM;
 		return;
 	}
-	for_each_in_group(b->plan, group, port) add_lanes_of_port(b, w, port, place++, n_ports);
+	for_each_in_group (b->plan, group, port)
+		add_lanes_of_port(b, w, port, place++, n_ports);
 	connect_lanes(b->plan, w);
 	w->numa_node = choose_node(b->plan, w);
-	w->cpu = choose_cpu(b, w->numa_node);
 	mark_remote_lanes(b, w);
-	check_cpu_node(b, w);
 	set_frames(b, w);
 }
 
@@ -410,58 +326,8 @@ void plan_add_workers(struct plan_builder *b, uint32_t group)
 	n_workers =
 		b->conf->daemon.workers != 0 ? asked_workers(b, &limits) : auto_workers(b, &limits);
 	check_lane_count(b, group, n_workers);
-	for_each_in_group(b->plan, group, port) b->plan->ports[port].n_workers = n_workers;
+	for_each_in_group (b->plan, group, port)
+		b->plan->ports[port].n_workers = n_workers;
 	for (uint32_t index = 0; index < n_workers && b->error == 0; index++)
 		add_worker(b, group, index);
-}
-
-/* --- What only shows when all workers are placed ---------------------------------------------- */
-
-static void note_shared_cpus(struct plan_builder *b)
-{
-	uint32_t n_workers = b->plan->n_workers;
-
-	if (topo_n_allowed(b->topo) == 1 && n_workers > 0)
-		plan_note(b, PLAN_WARNING, PLAN_NONE,
-			  "CPU %u is the only one this process may use: workers share it with the "
-			  "control thread",
-			  b->plan->workers[0].cpu);
-	if (n_workers > b->n_candidates)
-		plan_note(
-			b, PLAN_WARNING, PLAN_NONE,
-			"%u workers share %u CPU%s and slow each other down: set workers to less, or "
-			"allow more CPUs",
-			n_workers, b->n_candidates, b->n_candidates == 1 ? "" : "s");
-}
-
-/* The interrupt of a queue and a worker that spins on the same CPU take turns. */
-static void note_irqs(struct plan_builder *b, uint32_t port, uint32_t cpu)
-{
-	const struct plan_port *p = &b->plan->ports[port];
-	uint32_t first = 0;
-	unsigned n = 0;
-
-	for (unsigned i = 0; i < p->link.n_irqs; i++) {
-		if (p->link.irqs[i].cpu == cpu && n++ == 0)
-			first = p->link.irqs[i].irq;
-	}
-	if (n == 0)
-		return;
-	plan_note(
-		b, PLAN_INFO, port,
-		"port %s: %u interrupt%s of %s (%u%s) fire%s on CPU %u, where a worker runs: move "
-		"%s by /proc/irq/%u/smp_affinity_list",
-		p->conf->name, n, n == 1 ? "" : "s", p->link.name, first, n == 1 ? "" : ", …",
-		n == 1 ? "s" : "", cpu, n == 1 ? "it" : "them", first);
-}
-
-void plan_note_cpus(struct plan_builder *b)
-{
-	note_shared_cpus(b);
-	for (uint32_t port = 0; port < b->plan->n_ports; port++) {
-		for (unsigned cpu = 0; cpu < TOPO_MAX_CPUS; cpu++) {
-			if (b->cpu_load[cpu] > 0)
-				note_irqs(b, port, cpu);
-		}
-	}
 }
