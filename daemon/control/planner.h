@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * From a configuration and the machine as it is now to a plan: reads links and CPUs, calls the
+ * pure plan_make_next(), and decides what an error note means.
+ *
+ *   at start and reload   an error refuses the whole
+ *   after a link event    an error of one port (an address appeared, the MTU grew) must not stop
+ *                         the others from being served: that port keeps the link it was planned
+ *                         with, goes on forwarding, and is reported
+ *
+ * Thread: control. Reading needs no capability.
+ */
+#pragma once
+
+#include <stdbool.h>
+
+#include "control/plan.h"
+
+struct links;
+
+/* Reads links and topology and plans; the outputs of plan_make_next(), whose return it passes on. */
+int planner_make(struct links *links, const struct plan *previous, const struct conf *conf,
+		 struct plan **ret_plan, struct plan_notes *ret_notes);
+
+/*
+ * The same for the configuration in force after an event. Error notes of single ports are kept in
+ * *ret_notes, but the plan is made with the links that `previous` knew. -EINVAL only for an error
+ * about the whole (CPUs that are not allowed any more).
+ */
+int planner_remake(struct links *links, const struct plan *previous, struct plan **ret_plan,
+		   struct plan_notes *ret_notes);
+
+/* Has anything about the machine changed that the plan in force was made of? */
+bool planner_differs(const struct plan *a, const struct plan *b);
+
+/* Logs the notes: errors, warnings, and (with `infos`) the rest. */
+void planner_log_notes(const struct plan_notes *notes, const struct conf *conf, bool infos);
+
+/* One line per error note, "port wan: text", into `buf`. Returns the number of errors. */
+unsigned planner_error_text(const struct plan_notes *notes, const struct conf *conf, char *buf,
+			    size_t size);
