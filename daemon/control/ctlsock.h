@@ -4,11 +4,11 @@
  * The file's mode and group are the policy (0660); each request that changes state is logged with
  * the peer's uid and pid (SO_PEERCRED).
  *
- *   request   verb and arguments separated by blanks, at most 4 KiB, ended by a newline: "detach wan"
- *   answer    {"api": 1, "ok": true, …} or {"api": 1, "ok": false, "error": "…"}
+ *   request   verb and arguments separated by blanks, at most 4 KiB, ended by a newline: "detach
+ * wan" answer    {"api": 1, "ok": true, …} or {"api": 1, "ok": false, "code": "…", "error": "…"}
  *
  * Limits: 16 clients, 5 s each. A slow or silent client costs a timer, nothing else.
- * Verbs are rows of one table in ctlsock.c.
+ * Verbs are rows of one table in ctlverb.c.
  *
  * Thread: control.
  */
@@ -27,14 +27,17 @@ struct ctlsock_ops {
 	/* A fresh report; the socket calls report_fini(). */
 	int (*report)(void *arg, struct report *ret_report);
 	/*
-	 * Reads the configured file again and applies it, synchronously. -EINVAL: refused, nothing has
-	 * changed; `ret_text` says why (all lines), or what was done. `dry_run` only says it.
+	 * Reads the configured file again and applies it, synchronously. -EINVAL: refused, nothing
+	 * has changed; `ret_text` says why (all lines), or what was done. `dry_run` only says it.
 	 */
 	int (*reload)(void *arg, bool dry_run, char *ret_text, size_t size);
 	/* The panic switch and its opposite. -ENOENT: no such port. "*" is every port. */
 	int (*set_detached)(void *arg, const char *port, bool detached);
 	/* The plan's text (plan_print). Returns a string to be freed, or NULL. */
 	char *(*plan_text)(void *arg);
+	/* The running configuration (conf_dump_json). A string to be freed, or NULL. May be NULL.
+	 */
+	char *(*config_json)(void *arg);
 	/* Every request is told here, for the counters of the report. */
 	void (*counted)(void *arg, bool ok);
 };
