@@ -16,6 +16,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "kern/grace.h"
 #include "kern/pin.h"
 #include "util/macros.h"
 
@@ -418,9 +419,12 @@ static int adopt_link(struct port_prog *prog, const char *path, struct pin *pin)
 		return r;
 	}
 	prog->link_fd = TAKE_FD(pin->link_fd);
-	/* The update has waited for the frames in flight, so the old counts are final. */
-	if (old_verdicts_fd >= 0)
-		r = adopt_verdicts(prog, old_verdicts_fd);
+	if (old_verdicts_fd >= 0) {
+		/* Other CPUs may be in the middle of a poll with the old program. */
+		r = grace_wait();
+		if (r == 0)
+			r = adopt_verdicts(prog, old_verdicts_fd);
+	}
 	return r < 0 ? r : pin_promote(path);
 }
 

@@ -9,10 +9,14 @@
 #include <fcntl.h>
 #include <linux/bpf.h>
 #include <linux/capability.h>
+#include <linux/if_ether.h>
 #include <linux/if_link.h>
+#include <linux/if_packet.h>
 #include <net/if.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -24,6 +28,7 @@
 #include <cmocka.h>
 
 #include "bpf_env.h"
+#include "kern/grace.h"
 #include "kern/pin.h"
 #include "util/macros.h"
 
@@ -267,6 +272,8 @@ static void test_three_capabilities_suffice(void **state)
 		assert_conflict(prog, NULL, -EBUSY, env_prog_id(foreign), false, "");
 		if (bpf_xdp_detach(ifindex, XDP_FLAGS_DRV_MODE, NULL) < 0)
 			_exit(2);
+		if (grace_wait() < 0)
+			_exit(4);
 		_exit(attach(prog, ENV_PIN_DIR, &(bool){false}) == 0 ? 0 : 3);
 	}
 	assert_int_equal(waitpid(pid, &status, 0), pid);
@@ -311,6 +318,108 @@ static void test_pinned_program_is_adopted_across_processes(void **state)
 	assert_int_equal(env_prog_on(env_ifindex("lan")), 0);
 	assert_false(exists(PORT_PATH));
 }
+
+/* --- Totals under traffic ----------------------------------------------------------------------- */
+
+/* Floods the interface until killed; tells once that it has begun. */
+static pid_t start_flood(const char *ifname)
+{
+	const struct sockaddr_ll to = {.sll_family = AF_PACKET, .sll_halen = ETH_ALEN,
+				       .sll_ifindex = (int)env_ifindex(ifname)};
+	int begun[2];
+	char byte;
+	pid_t pid;
+
+	assert_int_equal(pipe(begun), 0);
+	pid = fork();
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		int fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0);
+
+		(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+		for (uint64_t i = 0;; i++) {
+			(void)sendto(fd, frame, sizeof(frame), 0, (const struct sockaddr *)&to,
+				     sizeof(to));
+			if (i == 1000 && write(begun[1], "b", 1) != 1)
+				_exit(1);
+		}
+	}
+	assert_int_equal(read(begun[0], &byte, 1), 1);
+	(void)close(begun[0]);
+	(void)close(begun[1]);
+	return pid;
+}
+
+/* Packets that left an interface, by the kernel's count. Dropped ones are not among them. */
+static uint64_t tx_packets(const char *ifname)
+{
+	_cleanup_fclose_ FILE *file = fopen("/proc/self/net/dev", "re");
+	unsigned long long packets = 0;
+	char line[512], name[32];
+
+	assert_non_null(file);
+	while (fgets(line, sizeof(line), file)) {
+		if (sscanf(line, " %31[^:]: %*u %*u %*u %*u %*u %*u %*u %*u %*u %llu", name,
+			   &packets) == 2 &&
+		    strcmp(name, ifname) == 0)
+			return packets;
+	}
+	fail_msg("%s is not in /proc/self/net/dev", ifname);
+	return 0;
+}
+
+struct total {
+	struct port_prog *prog;
+	uint64_t adopted, expected;
+};
+
+static bool is_total(void *arg)
+{
+	struct total *total = arg;
+	uint64_t counts[SLUICE_V_N], sum = total->adopted;
+
+	assert_int_equal(port_prog_verdicts(total->prog, counts), 0);
+	for (unsigned v = 0; v < SLUICE_V_N; v++)
+		sum += counts[v];
+	return sum == total->expected;
+}
+
+static void test_totals_are_exact_over_adoptions_under_traffic(void **state)
+{
+	const unsigned n_adoptions = 10;
+	struct port_prog *prog = load("lan", false), *next;
+	struct total total = {};
+	uint64_t before, counts[SLUICE_V_N];
+	bool adopted;
+	pid_t flood;
+
+	assert_int_equal(attach(prog, ENV_PIN_DIR, &adopted), 0);
+	before = tx_packets("lan-peer");
+	flood = start_flood("lan-peer");
+	for (unsigned i = 0; i < n_adoptions; i++) {
+		next = load("lan", false);
+		assert_int_equal(attach(next, ENV_PIN_DIR, &adopted), 0);
+		assert_true(adopted);
+		port_prog_free(prog);
+		prog = next;
+	}
+	assert_int_equal(kill(flood, SIGKILL), 0);
+	assert_int_equal(waitpid(flood, NULL, 0), flood);
+
+	port_prog_adopted_verdicts(prog, counts);
+	for (unsigned v = 0; v < SLUICE_V_N; v++)
+		total.adopted += counts[v];
+	total.prog = prog;
+	total.expected = tx_packets("lan-peer") - before;
+	assert_true(total.expected > 1000);
+	if (!env_wait(is_total, &total))
+		fail_msg("%llu sent, %llu adopted", (unsigned long long)total.expected,
+			 (unsigned long long)total.adopted);
+	assert_int_equal(port_prog_detach(prog), 0);
+	port_prog_free(prog);
+}
+
+/* --- Without a daemon --------------------------------------------------------------------------- */
 
 struct seen {
 	unsigned n;
@@ -682,6 +791,7 @@ int main(void)
 		cmocka_unit_test(test_foreign_program_is_named_and_left_alone),
 		cmocka_unit_test(test_three_capabilities_suffice),
 		cmocka_unit_test(test_pinned_program_is_adopted_across_processes),
+		cmocka_unit_test(test_totals_are_exact_over_adoptions_under_traffic),
 		cmocka_unit_test(test_pins_are_listed_and_removed_without_a_daemon),
 		cmocka_unit_test(test_pins_are_removed_from_under_a_daemon),
 		cmocka_unit_test(test_defunct_pin_is_replaced_on_the_new_device),
