@@ -12,16 +12,19 @@
  * such stores (spikes.md, change 3). Map keys are therefore pointers into read-only data: +15 ns
  * over a no-op against +18 with keys on the stack; +13 either way with CAP_PERFMON.
  */
+
+/* libbpf's headers need the kernel's types before them. */
+/* clang-format off */
 #include <linux/bpf.h>
 #include <linux/if_ether.h>
 #include <stdbool.h>
-
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
+/* clang-format on */
 
 #include "bpf/sluice_abi.h"
 
-/* --- Load-time facts, set by kern/port_prog.c and frozen --------------------------------------- */
+/* --- Load-time facts, set by kern/port_prog.c and frozen -------------------------------------- */
 
 const volatile struct sluice_port_config config = {};
 
@@ -38,7 +41,7 @@ static const volatile __u32 port_line = 0;
 static const volatile __u32 verdict_key[SLUICE_V_N] = {SLUICE_VERDICTS(VERDICT_KEY)};
 #undef VERDICT_KEY
 
-/* --- Maps --------------------------------------------------------------------------------------- */
+/* --- Maps ------------------------------------------------------------------------------------- */
 
 /* Receive queue -> AF_XDP socket. Written by control at bind and at teardown; sized by the loader
  * to the queues of the port. */
@@ -82,13 +85,13 @@ _Static_assert(sizeof(struct queue_watch) == 64, "one cache line");
 
 static volatile struct queue_watch watch[SLUICE_MAX_QUEUES] __attribute__((aligned(64)));
 
-/* --- Program ------------------------------------------------------------------------------------ */
+/* --- Program ---------------------------------------------------------------------------------- */
 
 #define ACTION_redirect XDP_REDIRECT
-#define ACTION_pass XDP_PASS
-#define ACTION_drop XDP_DROP
+#define ACTION_pass     XDP_PASS
+#define ACTION_drop     XDP_DROP
 #define ACTION_fallback config.fallback
-#define ACTION_aborted XDP_ABORTED
+#define ACTION_aborted  XDP_ABORTED
 
 /* The only way out: counts the frame under `reason` and gives the action of its table row. */
 static __always_inline int verdict(enum sluice_verdict reason)
@@ -118,8 +121,9 @@ static __always_inline bool is_link_control(const __u8 *dst)
 
 /*
  * Has the worker beaten within the stall timeout? Beat 0 means "not running": a worker that has
- * not started is not alive, whatever the clock says. A changed beat restarts the clock. The time is stored before the beat, so
- * that another CPU on the same queue (generic mode) cannot pair the new beat with the old time.
+ * not started is not alive, whatever the clock says. A changed beat restarts the clock. The time is
+ * stored before the beat, so that another CPU on the same queue (generic mode) cannot pair the new
+ * beat with the old time.
  *
  * A queue that was silent sees an old beat for the first time at its next frame; if the worker
  * died meanwhile, frames go to it for up to one stall timeout more. Bounded, and the price of not

@@ -38,10 +38,10 @@ enum pin_state {
 
 struct pin {
 	enum pin_state state;
-	bool is_staged;	  /* the link holds next/prog: its replacement was interrupted */
+	bool is_staged;   /* the link holds next/prog: its replacement was interrupted */
 	uint32_t ifindex; /* 0 unless PIN_ALIVE */
 	uint32_t prog_id; /* of the program that the link holds, 0 without a link */
-	int link_fd;	  /* -1 without a link */
+	int link_fd;      /* -1 without a link */
 };
 
 /* Path of a port's directory. -ENAMETOOLONG; -EINVAL: empty name. */

@@ -29,9 +29,9 @@ struct port_prog {
 	uint32_t id;
 	uint32_t ifindex;
 	bool is_generic;
-	int link_fd;	 /* -1 until attached */
+	int link_fd; /* -1 until attached */
 	char *port;
-	char *pin_path;	 /* the port's pin directory, NULL = nothing is pinned */
+	char *pin_path;   /* the port's pin directory, NULL = nothing is pinned */
 	uint64_t *percpu; /* n_cpus: one value of `verdicts` */
 	int n_cpus;
 	uint64_t adopted[SLUICE_V_N]; /* what the predecessors had counted */
@@ -42,7 +42,7 @@ static void port_prog_freep(struct port_prog **prog)
 	port_prog_free(*prog);
 }
 
-/* --- libbpf's messages -------------------------------------------------------------------------- */
+/* --- libbpf's messages ------------------------------------------------------------------------ */
 
 /*
  * libbpf has one print function for the process, hence this one global buffer. The tail is kept:
@@ -91,7 +91,7 @@ const char *port_prog_load_log(void)
 	return load_log;
 }
 
-/* --- Loading ------------------------------------------------------------------------------------ */
+/* --- Loading ---------------------------------------------------------------------------------- */
 
 static int check_spec(const struct port_prog_spec *spec)
 {
@@ -129,7 +129,8 @@ static bool is_node_online(int node)
 	return access(path, F_OK) == 0;
 }
 
-/* All maps live with one port, on its node; per-CPU maps have a node per CPU and refuse the flag. */
+/* All maps live with one port, on its node; per-CPU maps have a node per CPU and refuse the flag.
+ */
 static int set_map_nodes(struct bpf_object *object, int node)
 {
 	struct bpf_map *map;
@@ -137,7 +138,8 @@ static int set_map_nodes(struct bpf_object *object, int node)
 
 	if (!is_node_online(node))
 		return 0;
-	bpf_object__for_each_map(map, object) {
+	bpf_object__for_each_map(map, object)
+	{
 		if (bpf_map__type(map) == BPF_MAP_TYPE_PERCPU_ARRAY)
 			continue;
 		r = bpf_map__set_map_flags(map, bpf_map__map_flags(map) | BPF_F_NUMA_NODE);
@@ -167,8 +169,8 @@ static int load_skeleton(struct port_prog *prog, const struct port_prog_spec *sp
 	if (r == 0)
 		r = redirect__load(prog->skel);
 	if (r == 0)
-		r = bpf_obj_get_info_by_fd(bpf_program__fd(prog->skel->progs.sluice_redirect), &info,
-					   &size);
+		r = bpf_obj_get_info_by_fd(bpf_program__fd(prog->skel->progs.sluice_redirect),
+					   &info, &size);
 	if (r < 0)
 		return r;
 	prog->id = info.id;
@@ -244,7 +246,7 @@ uint32_t port_prog_id(const struct port_prog *prog)
 	return prog->id;
 }
 
-/* --- Verdicts ----------------------------------------------------------------------------------- */
+/* --- Verdicts --------------------------------------------------------------------------------- */
 
 static int read_verdicts(const struct port_prog *prog, int fd, uint32_t first_key,
 			 uint64_t ret_counts[SLUICE_V_N])
@@ -312,7 +314,7 @@ static int adopt_verdicts(struct port_prog *prog, int old_fd)
 	return r;
 }
 
-/* --- Attaching ---------------------------------------------------------------------------------- */
+/* --- Attaching -------------------------------------------------------------------------------- */
 
 static int query_interface(uint32_t ifindex, uint32_t *ret_prog_id, bool *ret_generic)
 {
@@ -395,8 +397,8 @@ static bool is_usable(const struct port_prog *prog, const struct pin *pin)
 	uint32_t prog_id;
 	bool generic;
 
-	return query_interface(prog->ifindex, &prog_id, &generic) == 0 &&
-	       prog_id == pin->prog_id && generic == prog->is_generic;
+	return query_interface(prog->ifindex, &prog_id, &generic) == 0 && prog_id == pin->prog_id &&
+	       generic == prog->is_generic;
 }
 
 /* Swaps our program in on the predecessor's link. -ENOLINK: its device has just gone. */
@@ -512,7 +514,7 @@ int port_prog_detach(struct port_prog *prog)
 	return r;
 }
 
-/* --- While it runs ------------------------------------------------------------------------------ */
+/* --- While it runs ---------------------------------------------------------------------------- */
 
 int port_prog_set_xsk(struct port_prog *prog, unsigned queue, int xsk_fd)
 {

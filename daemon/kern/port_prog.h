@@ -30,12 +30,13 @@ struct port_prog;
 struct port_prog_spec {
 	const char *port; /* names the pin directory */
 	uint32_t ifindex;
-	bool generic;     /* XDP_FLAGS_SKB_MODE; else native */
+	bool generic; /* XDP_FLAGS_SKB_MODE; else native */
 	struct sluice_port_config config;
-	const uint16_t *queue_worker; /* n_queues of them: worker of the group, or SLUICE_NO_WORKER */
-	unsigned n_queues;            /* 1 … SLUICE_MAX_QUEUES: size of the XSKMAP */
-	unsigned n_workers;           /* of the port's group: lines of the heartbeat map */
-	int numa_node;                /* of the device, for the port's maps; -1 = no preference */
+	const uint16_t
+		*queue_worker; /* n_queues of them: worker of the group, or SLUICE_NO_WORKER */
+	unsigned n_queues;     /* 1 … SLUICE_MAX_QUEUES: size of the XSKMAP */
+	unsigned n_workers;    /* of the port's group: lines of the heartbeat map */
+	int numa_node;         /* of the device, for the port's maps; -1 = no preference */
 };
 
 /* Why attaching failed, beyond the -errno, for a message that helps. */

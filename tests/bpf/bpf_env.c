@@ -15,11 +15,6 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 
-/* cmocka.h relies on these being included before it. */
-#include <setjmp.h>
-#include <stddef.h>
-#include <cmocka.h>
-
 #include "util/clock.h"
 #include "util/macros.h"
 
@@ -98,8 +93,8 @@ void env_make_veth(const char *name, const char *peer, unsigned n_queues)
 	char n[16];
 
 	(void)snprintf(n, sizeof(n), "%u", n_queues);
-	env_run("ip", "link", "add", name, "numrxqueues", n, "numtxqueues", n, "type", "veth", "peer",
-		"name", peer, "numrxqueues", n, "numtxqueues", n, NULL);
+	env_run("ip", "link", "add", name, "numrxqueues", n, "numtxqueues", n, "type", "veth",
+		"peer", "name", peer, "numrxqueues", n, "numtxqueues", n, NULL);
 	env_run("ip", "link", "set", name, "up", NULL);
 	env_run("ip", "link", "set", peer, "up", NULL);
 }
@@ -156,7 +151,8 @@ uint32_t env_run_frame(const struct port_prog *prog, uint32_t ifindex, uint32_t 
 	assert_true(fd >= 0);
 	r = bpf_prog_test_run_opts(fd, &opts);
 	if (r < 0)
-		fail_msg("BPF_PROG_TEST_RUN: queue %u, %u bytes: %s", queue, size_bytes, strerror(-r));
+		fail_msg("BPF_PROG_TEST_RUN: queue %u, %u bytes: %s", queue, size_bytes,
+			 strerror(-r));
 	assert_int_equal(opts.data_size_out, size_bytes);
 	assert_memory_equal(out, frame, size_bytes);
 	return opts.retval;

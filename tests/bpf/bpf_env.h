@@ -9,9 +9,17 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+/* cmocka.h relies on these being included before it. */
+/* clang-format off */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <cmocka.h>
+/* clang-format on */
+
 #include "kern/port_prog.h"
 
-#define ENV_PIN_DIR "/sys/fs/bpf/sluice-test"
+#define ENV_PIN_DIR     "/sys/fs/bpf/sluice-test"
 #define ENV_DEADLINE_MS 5000
 
 /* Enters the namespaces; if that or bpf(2) is not permitted, says why and exits 77. */
@@ -25,7 +33,8 @@ void env_make_veth(const char *name, const char *peer, unsigned n_queues);
 
 uint32_t env_ifindex(const char *name);
 
-/* Waits until done(arg) is true; false if it is not within ENV_DEADLINE_MS. Yields, never sleeps. */
+/* Waits until done(arg) is true; false if it is not within ENV_DEADLINE_MS. Yields, never sleeps.
+ */
 bool env_wait(bool (*done)(void *arg), void *arg);
 
 /* A program that is not ours: returns XDP_PASS. The caller closes the fd. */
