@@ -6,7 +6,7 @@
 #include <string.h>
 
 #define POLYNOMIAL 0xedb88320u /* 0x04c11db7 reflected */
-#define SLICES 8
+#define SLICES     8
 
 static uint32_t table[SLICES][256];
 

@@ -22,7 +22,8 @@
 
 #define BIND_PATIENCE_NS (5 * NSEC_PER_SEC)
 #define BIND_INTERVAL_NS (10 * NSEC_PER_MSEC)
-#define MIN_RING 64 /* of a direction that is not used; the kernel wants all four rings */
+#define MAX_OVERHEAD     (256 + 14 + 8) /* headroom, Ethernet, two tags */
+#define MIN_RING         64 /* of a direction that is not used; the kernel wants all four rings */
 
 int netns_enter(const char *name, int *ret_old_fd)
 {
@@ -58,6 +59,21 @@ void netns_return(int old_fd)
 static void ifr_set_name(struct ifreq *ifr, const char *ifname)
 {
 	(void)snprintf(ifr->ifr_name, sizeof(ifr->ifr_name), "%s", ifname);
+}
+
+/*
+ * A received packet has the kernel's headroom of 256 bytes in front of it. 4096 is the most that
+ * packet memory has; what is longer the kernel drops and counts.
+ */
+static uint32_t frame_size_for(const char *ifname)
+{
+	_cleanup_close_ int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	struct ifreq ifr = {0};
+
+	ifr_set_name(&ifr, ifname);
+	if (fd < 0 || ioctl(fd, SIOCGIFMTU, &ifr) < 0)
+		return 4096;
+	return ifr.ifr_mtu + MAX_OVERHEAD > 2048 ? 4096 : 2048;
 }
 
 /* Receive queues by ETHTOOL_GCHANNELS; a driver that cannot say has one. */
@@ -103,7 +119,12 @@ static int open_socket(struct endpoint *ep, struct lane *lane, const struct endp
 	struct xsk_spec xsk = {
 		.ifindex = ep->ifindex,
 		.queue = lane->queue,
-		.fill_size = MAX(spec->rx_frames, MIN_RING),
+		/*
+		 * Twice the frames: the kernel publishes received packets before it gives their
+		 * places in the fill ring back (net/xdp/xsk.c, xsk_flush), so for a moment a frame
+		 * is in both.
+		 */
+		.fill_size = MAX(2 * spec->rx_frames, MIN_RING),
 		.rx_size = MAX(spec->rx_frames, MIN_RING),
 		.tx_size = spec->sends ? LANE_TX_FRAMES : MIN_RING,
 		.completion_size = spec->sends ? LANE_TX_FRAMES : MIN_RING,
@@ -148,7 +169,7 @@ static int open_lanes(struct endpoint *ep, const struct endpoint_spec *spec)
 	uint32_t per_lane = spec->rx_frames + (spec->sends ? LANE_TX_FRAMES : 0);
 	struct umem_spec umem = {
 		.n_frames = per_lane * ep->n_lanes,
-		.frame_size_bytes = spec->frame_size_bytes,
+		.frame_size_bytes = MAX(spec->frame_size_bytes, frame_size_for(spec->ifname)),
 		.numa_node = -1,
 	};
 	int r = umem_init(&ep->umem, &umem);

@@ -43,11 +43,11 @@ struct endpoint_spec {
 	const char *ifname;
 	const char *netns; /* name under /run/netns; NULL = the caller's */
 	const struct gen_queues *queues;
-	uint32_t rx_frames;  /* per lane, a power of two; 0 = sends only */
+	uint32_t rx_frames; /* per lane, a power of two; 0 = sends only */
 	bool sends;
 	bool generic;
 	uint16_t ethertype;
-	uint32_t frame_size_bytes;
+	uint32_t frame_size_bytes; /* at least; more if the MTU wants it */
 };
 
 /* The interface's own view of what it could not send, from /proc/net/dev. */

@@ -3,8 +3,6 @@
  * Flood mode. The kernel makes the frames out of one template and recycles their pages without
  * filling them again, so the program (gen.bpf.c) writes every field that differs, each time.
  */
-#include "tools/gen/send.h"
-
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <err.h>
@@ -15,10 +13,11 @@
 #include <sys/time.h>
 
 #include "gen.skel.h"
+#include "tools/gen/send.h"
 #include "util/clock.h"
 #include "util/macros.h"
 
-#define FLOOD_BATCH 64
+#define FLOOD_BATCH      64
 #define FLOOD_MAX_REPEAT INT_MAX /* 2147 million frames in one call */
 
 static struct gen_bpf *load(const struct gen_options *o, const struct frame_builder *b,
@@ -49,16 +48,16 @@ static struct gen_bpf *load(const struct gen_options *o, const struct frame_buil
 /* The timer's signal ends the one long call; that the program's counter tells how far it came. */
 static void arm(uint64_t duration_ns)
 {
-	struct itimerval timer = {.it_value = {
-		.tv_sec = (time_t)(duration_ns / NSEC_PER_SEC),
-		.tv_usec = (suseconds_t)(duration_ns % NSEC_PER_SEC / NSEC_PER_USEC),
-	}};
+	struct itimerval timer = {
+		.it_value = {
+			.tv_sec = (time_t)(duration_ns / NSEC_PER_SEC),
+			.tv_usec = (suseconds_t)(duration_ns % NSEC_PER_SEC / NSEC_PER_USEC),
+		}};
 
 	(void)setitimer(ITIMER_REAL, &timer, NULL);
 }
 
-int send_flood(const struct gen_options *o, const atomic_bool *stop,
-	       struct send_result *ret_result)
+int send_flood(const struct gen_options *o, const atomic_bool *stop, struct send_result *ret_result)
 {
 	uint8_t frame[FRAME_MAX_BYTES];
 	size_t size = o->sizes.low;

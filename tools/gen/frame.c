@@ -12,9 +12,9 @@
 #include "tools/gen/crc32.h"
 #include "util/macros.h"
 
-#define TTL 64
+#define TTL       64
 #define TAG_BYTES 4
-#define MAX_TAGS 2
+#define MAX_TAGS  2
 
 static uint32_t sum16(const void *data, size_t size, uint32_t sum)
 {
@@ -25,7 +25,8 @@ static uint32_t sum16(const void *data, size_t size, uint32_t sum)
 	return size ? sum + ((uint32_t)p[0] << 8) : sum;
 }
 
-/* The ones' complement of a sum: what a checksum field holds; 0 if one was summed along and is right. */
+/* The ones' complement of a sum: what a checksum field holds; 0 if one was summed along and is
+ * right. */
 static uint16_t fold16(uint32_t sum)
 {
 	while (sum >> 16)
@@ -44,7 +45,8 @@ static uint16_t get16(const uint8_t *p)
 	return (uint16_t)(p[0] << 8 | p[1]);
 }
 
-/* --- building ----------------------------------------------------------------------------------- */
+/* --- building -----------------------------------------------------------------------------------
+ */
 
 static size_t put_ethernet(uint8_t *p, const struct frame_spec *spec)
 {
@@ -67,10 +69,17 @@ static size_t put_ethernet(uint8_t *p, const struct frame_spec *spec)
 /* Addresses and constants; lengths and checksums are put in per frame. */
 static size_t put_ip(uint8_t *p, const struct frame_spec *spec)
 {
-	struct ip ip4 = {.ip_v = 4, .ip_hl = 5, .ip_ttl = TTL, .ip_p = IPPROTO_UDP,
-			 .ip_src = spec->src4, .ip_dst = spec->dst4};
-	struct ip6_hdr ip6 = {.ip6_flow = htobe32(6u << 28), .ip6_nxt = IPPROTO_UDP,
-			      .ip6_hlim = TTL, .ip6_src = spec->src6, .ip6_dst = spec->dst6};
+	struct ip ip4 = {.ip_v = 4,
+			 .ip_hl = 5,
+			 .ip_ttl = TTL,
+			 .ip_p = IPPROTO_UDP,
+			 .ip_src = spec->src4,
+			 .ip_dst = spec->dst4};
+	struct ip6_hdr ip6 = {.ip6_flow = htobe32(6u << 28),
+			      .ip6_nxt = IPPROTO_UDP,
+			      .ip6_hlim = TTL,
+			      .ip6_src = spec->src6,
+			      .ip6_dst = spec->dst6};
 	struct udphdr udp = {.source = htobe16(GEN_UDP_PORT), .dest = htobe16(GEN_UDP_PORT)};
 	size_t n = 0;
 
@@ -222,7 +231,8 @@ void frame_flood_tables(const struct frame_builder *b, const uint8_t *buf, size_
 	*ret_crc = crc_of(work, covered);
 }
 
-/* --- judging ------------------------------------------------------------------------------------ */
+/* --- judging ------------------------------------------------------------------------------------
+ */
 
 /* Where the parts of a received frame are. */
 struct layout {
@@ -260,11 +270,11 @@ static bool find_layout(const uint8_t *buf, size_t size, uint16_t ethertype,
 	l.header_offset = l.l3_offset;
 	if (proto != ethertype) {
 		l.family = proto == ETH_P_IP ? AF_INET : proto == ETH_P_IPV6 ? AF_INET6 : -1;
-		if (l.family < 0 ||
-		    !udp_is_ours(buf + l.l3_offset, size - l.l3_offset, l.family))
+		if (l.family < 0 || !udp_is_ours(buf + l.l3_offset, size - l.l3_offset, l.family))
 			return false;
-		l.header_offset += sizeof(struct udphdr) + (l.family == AF_INET ?
-						sizeof(struct ip) : sizeof(struct ip6_hdr));
+		l.header_offset +=
+			sizeof(struct udphdr) +
+			(l.family == AF_INET ? sizeof(struct ip) : sizeof(struct ip6_hdr));
 	}
 	*ret_layout = l;
 	return true;
@@ -288,8 +298,7 @@ static bool ip_is_right(const uint8_t *buf, size_t size, const struct layout *l)
 		return false;
 	if (get16(udp + 6) == 0)
 		return l->family == AF_INET;
-	return fold16(sum16(udp, udp_size,
-			    pseudo_sum(ip, l->family) + (uint32_t)udp_size)) == 0;
+	return fold16(sum16(udp, udp_size, pseudo_sum(ip, l->family) + (uint32_t)udp_size)) == 0;
 }
 
 enum frame_fate frame_verify(const uint8_t *buf, size_t size, uint16_t ethertype,
@@ -305,7 +314,8 @@ enum frame_fate frame_verify(const uint8_t *buf, size_t size, uint16_t ethertype
 	memcpy(&header, buf + l.header_offset, sizeof(header));
 	if (be32toh(header.crc) != crc_of(buf + l.header_offset, size - l.header_offset))
 		return be32toh(header.magic) == GEN_MAGIC && be16toh(header.length) != size ?
-			       FRAME_WRONG_LENGTH : FRAME_CORRUPTED;
+			       FRAME_WRONG_LENGTH :
+			       FRAME_CORRUPTED;
 	if (be32toh(header.magic) != GEN_MAGIC)
 		return FRAME_CORRUPTED;
 	if (be16toh(header.length) != size)

@@ -13,9 +13,9 @@
 
 #include "tools/gen/gen_abi.h"
 
-#define FRAME_MIN_BYTES 14   /* an Ethernet header; the kernel sends nothing shorter */
-#define FRAME_MAX_BYTES 4096 /* the largest frame of packet memory */
-#define FRAME_NO_VLAN (-1)
+#define FRAME_MIN_BYTES   14   /* an Ethernet header; the kernel sends nothing shorter */
+#define FRAME_MAX_BYTES   4096 /* the largest frame of packet memory */
+#define FRAME_NO_VLAN     (-1)
 #define FRAME_MAX_HEADERS 96 /* Ethernet, a tag, IPv6, UDP: 66 */
 
 struct frame_spec {
@@ -59,7 +59,7 @@ void frame_flood_tables(const struct frame_builder *b, const uint8_t *buf, size_
 
 enum frame_fate {
 	FRAME_INTACT,
-	FRAME_FOREIGN,	    /* not ours at all: neither the EtherType nor the port */
+	FRAME_FOREIGN,      /* not ours at all: neither the EtherType nor the port */
 	FRAME_CORRUPTED,    /* ours, and some byte is not what was sent */
 	FRAME_WRONG_LENGTH, /* ours, cut or grown, or too short to be judged */
 	FRAME_ALTERED_L2,   /* intact, but addresses, tag or EtherType changed on the way */

@@ -7,15 +7,14 @@
  *   gen_flood  attached nowhere: BPF_PROG_TEST_RUN feeds it live frames on one CPU; it stamps each
  *              with flow, sequence number and time, and redirects it into the interface
  */
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
 #include <linux/bpf.h>
 #include <linux/if_ether.h>
 #include <linux/in.h>
 #include <linux/ip.h>
 #include <linux/ipv6.h>
 #include <linux/udp.h>
-
-#include <bpf/bpf_endian.h>
-#include <bpf/bpf_helpers.h>
 
 #include "tools/gen/gen_abi.h"
 
@@ -27,7 +26,7 @@ const volatile __u32 flood_ifindex;
 const volatile __u32 flood_offset; /* of struct gen_header in the frame */
 const volatile __u32 flood_flows = 1;
 const volatile __u32 flood_flow_base;
-const volatile __u32 flood_crc; /* of the frame with a stamp of zeros */
+const volatile __u32 flood_crc;                         /* of the frame with a stamp of zeros */
 const volatile __u32 flood_delta[GEN_STAMP_BYTES][256]; /* what a stamped byte changes in it */
 
 /* Frames stamped so far. One test run at a time uses it, hence no atomics. */

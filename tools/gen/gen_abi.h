@@ -22,28 +22,28 @@
 
 #include <linux/types.h>
 
-#define GEN_MAGIC 0x536c4731 /* "SlG1" */
-#define GEN_ETHERTYPE 0x88b5 /* IEEE 802 local experimental 1 */
-#define GEN_UDP_PORT 34997   /* 0x88b5 again; source and destination */
+#define GEN_MAGIC     0x536c4731 /* "SlG1" */
+#define GEN_ETHERTYPE 0x88b5     /* IEEE 802 local experimental 1 */
+#define GEN_UDP_PORT  34997      /* 0x88b5 again; source and destination */
 
 #define GEN_FLAG_L2 0x0001 /* l2_crc is to be checked: nothing rewrites the Ethernet header */
 
 #define GEN_STAMP_OFFSET 8 /* flow, seq, sent_ns */
-#define GEN_STAMP_BYTES 20
+#define GEN_STAMP_BYTES  20
 
 struct gen_header {
 	__be32 magic;
-	__be32 run;  /* one per start of the generator, so that old frames are told apart */
-	__be32 flow; /* within the run */
-	__be64 seq;  /* within the flow, from 0, no gaps */
+	__be32 run;     /* one per start of the generator, so that old frames are told apart */
+	__be32 flow;    /* within the run */
+	__be64 seq;     /* within the flow, from 0, no gaps */
 	__be64 sent_ns; /* CLOCK_MONOTONIC of the sender: same host only */
-	__be16 length;	/* of the whole frame as sent */
+	__be16 length;  /* of the whole frame as sent */
 	__be16 flags;
 	__be32 l2_crc;
 	__be32 crc;
-} __attribute__((packed));
+} __attribute__((packed)); /* wire overlay */
 
 _Static_assert(sizeof(struct gen_header) == 40, "fits a tagged frame of 60 bytes");
 _Static_assert(__builtin_offsetof(struct gen_header, flow) == GEN_STAMP_OFFSET, "stamp");
-_Static_assert(__builtin_offsetof(struct gen_header, length) ==
-		       GEN_STAMP_OFFSET + GEN_STAMP_BYTES, "stamp");
+_Static_assert(__builtin_offsetof(struct gen_header, length) == GEN_STAMP_OFFSET + GEN_STAMP_BYTES,
+	       "stamp");

@@ -8,7 +8,7 @@
 #include <stdint.h>
 
 #define HISTOGRAM_STEP_BITS 5
-#define HISTOGRAM_BUCKETS ((64 - HISTOGRAM_STEP_BITS + 1) << HISTOGRAM_STEP_BITS)
+#define HISTOGRAM_BUCKETS   ((64 - HISTOGRAM_STEP_BITS + 1) << HISTOGRAM_STEP_BITS)
 
 /* Zeroed is empty. */
 struct histogram {

@@ -61,7 +61,8 @@ static uint32_t frame_size_for(const struct gen_options *o)
 	return o->sizes.high > 2048 ? 4096 : 2048;
 }
 
-/* --- send ----------------------------------------------------------------------------------------- */
+/* --- send
+ * ----------------------------------------------------------------------------------------- */
 
 static bool all_sent(const struct send_result *r, const struct gen_options *o)
 {
@@ -70,7 +71,9 @@ static bool all_sent(const struct send_result *r, const struct gen_options *o)
 
 static int command_send(struct gen_options *o)
 {
-	struct endpoint_spec spec = {.ifname = o->ifname[0], .queues = &o->queues, .sends = true,
+	struct endpoint_spec spec = {.ifname = o->ifname[0],
+				     .queues = &o->queues,
+				     .sends = true,
 				     .frame_size_bytes = frame_size_for(o)};
 	struct send_result result;
 	struct endpoint ep;
@@ -91,7 +94,8 @@ static int command_send(struct gen_options *o)
 	return r < 0 ? EXIT_REFUSED : all_sent(&result, o) ? EXIT_INTACT : EXIT_DAMAGE;
 }
 
-/* --- sink ----------------------------------------------------------------------------------------- */
+/* --- sink
+ * ----------------------------------------------------------------------------------------- */
 
 static void say_ready(int fd)
 {
@@ -99,11 +103,22 @@ static void say_ready(int fd)
 		warn("writing `ready`");
 }
 
+static void complain(int r, const char *ifname)
+{
+	if (r < 0) {
+		errno = -r;
+		warn("%s: receiving", ifname);
+	}
+}
+
 static int command_sink(struct gen_options *o)
 {
-	struct endpoint_spec spec = {.ifname = o->ifname[0], .queues = &o->queues,
-				     .rx_frames = o->ring, .generic = o->generic,
-				     .ethertype = o->frame.ethertype, .frame_size_bytes = 4096};
+	struct endpoint_spec spec = {.ifname = o->ifname[0],
+				     .queues = &o->queues,
+				     .rx_frames = o->ring,
+				     .generic = o->generic,
+				     .ethertype = o->frame.ethertype,
+				     .frame_size_bytes = 2048};
 	struct sink_totals totals;
 	struct endpoint ep;
 	struct sink sink;
@@ -114,10 +129,7 @@ static int command_sink(struct gen_options *o)
 	sink_init(&sink, &ep, o, &stop_requested);
 	say_ready(o->ready_fd);
 	r = sink_run(&sink);
-	if (r < 0) {
-		errno = -r;
-		warn("%s: receiving", o->ifname[0]);
-	}
+	complain(r, ep.ifname);
 	sink_sum_up(&sink, &totals);
 	report_print(report_sink(&sink), o->json);
 	sink_fini(&sink);
@@ -125,7 +137,8 @@ static int command_sink(struct gen_options *o)
 	return r < 0 ? EXIT_REFUSED : totals.is_intact ? EXIT_INTACT : EXIT_DAMAGE;
 }
 
-/* --- run ------------------------------------------------------------------------------------------ */
+/* --- run
+ * ------------------------------------------------------------------------------------------ */
 
 /* One direction: a sender on one endpoint, a sink on the other, a thread each. */
 struct direction {
@@ -158,6 +171,7 @@ static void *receiver_main(void *arg)
 	d->sink_status = pin_to(d->rx_cpu);
 	if (d->sink_status == 0)
 		d->sink_status = sink_run(&d->sink);
+	complain(d->sink_status, d->to->ifname);
 	return NULL;
 }
 
@@ -217,16 +231,16 @@ static int command_run(struct gen_options *o)
 			.sends = i == 0 || o->bidirectional,
 			.generic = o->generic,
 			.ethertype = o->frame.ethertype,
-			.frame_size_bytes = 4096,
+			.frame_size_bytes = frame_size_for(o),
 		};
 	if (endpoint_open(&ep[0], &specs[0]) < 0)
 		goto no_first;
 	if (endpoint_open(&ep[1], &specs[1]) < 0)
 		goto no_second;
-	d[0] = (struct direction){.from = &ep[0], .to = &ep[1], .o = o, .tx_cpu = o->cpu,
-				  .rx_cpu = o->rx_cpu};
-	d[1] = (struct direction){.from = &ep[1], .to = &ep[0], .o = o, .tx_cpu = o->rx_cpu,
-				  .rx_cpu = o->cpu};
+	d[0] = (struct direction){
+		.from = &ep[0], .to = &ep[1], .o = o, .tx_cpu = o->cpu, .rx_cpu = o->rx_cpu};
+	d[1] = (struct direction){
+		.from = &ep[1], .to = &ep[0], .o = o, .tx_cpu = o->rx_cpu, .rx_cpu = o->cpu};
 	for (int i = 0; i < n; i++)
 		(void)start_direction(&d[i]);
 	report = json_object_new_object();
@@ -250,7 +264,7 @@ no_first:
 
 int main(int argc, char *argv[])
 {
-	static int (*const commands[GEN_COMMAND_N])(struct gen_options *o) = {
+	static int (*const commands[GEN_COMMAND_N])(struct gen_options * o) = {
 		[GEN_SEND] = command_send,
 		[GEN_SINK] = command_sink,
 		[GEN_RUN] = command_run,

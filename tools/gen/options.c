@@ -17,10 +17,10 @@
 
 #define SEND (1u << GEN_SEND)
 #define SINK (1u << GEN_SINK)
-#define RUN (1u << GEN_RUN)
-#define TX (SEND | RUN)
-#define RX (SINK | RUN)
-#define ALL (SEND | SINK | RUN)
+#define RUN  (1u << GEN_RUN)
+#define TX   (SEND | RUN)
+#define RX   (SINK | RUN)
+#define ALL  (SEND | SINK | RUN)
 
 static const char *const command_names[GEN_COMMAND_N] = {
 	[GEN_SEND] = "send",
@@ -28,7 +28,8 @@ static const char *const command_names[GEN_COMMAND_N] = {
 	[GEN_RUN] = "run",
 };
 
-/* --- values --------------------------------------------------------------------------------------- */
+/* --- values
+ * --------------------------------------------------------------------------------------- */
 
 /* A number with an optional fraction and a unit out of a table; the fraction needs a unit. */
 struct unit {
@@ -69,8 +70,11 @@ int options_parse_count(const char *text, uint64_t *ret_count)
 
 int options_parse_duration(const char *text, uint64_t *ret_duration_ns)
 {
-	static const struct unit units[] = {{"s", NSEC_PER_SEC}, {"ms", NSEC_PER_MSEC},
-					    {"us", NSEC_PER_USEC}, {"ns", 1}, {NULL, 0}};
+	static const struct unit units[] = {{"s", NSEC_PER_SEC},
+					    {"ms", NSEC_PER_MSEC},
+					    {"us", NSEC_PER_USEC},
+					    {"ns", 1},
+					    {NULL, 0}};
 
 	return parse_scaled(text, units, ret_duration_ns);
 }
@@ -245,7 +249,8 @@ static int parse_flag(const char *text, void *dst)
 	return 0;
 }
 
-/* --- the table ------------------------------------------------------------------------------------ */
+/* --- the table
+ * ------------------------------------------------------------------------------------ */
 
 struct option_row {
 	const char *name;
@@ -282,7 +287,8 @@ static const struct option_row rows[] = {
 	{"run", TX, "ID", parse_u32, TO(frame.run), "run id in the frames; default: random"},
 	{"flood", SEND, NULL, parse_flag, TO(flood),
 	 "XDP live frames from --cpu in one call: arrives on queue CPU mod n"},
-	{"expect", SINK, "N", parse_count, TO(expect), "end after N distinct frames; fewer are lost"},
+	{"expect", SINK, "N", parse_count, TO(expect),
+	 "end after N distinct frames; fewer are lost"},
 	{"idle-timeout", RX, "TIME", parse_duration, TO(idle_timeout_ns),
 	 "end when nothing came for so long after the first frame; default 500ms"},
 	{"linger", RX, "TIME", parse_duration, TO(linger_ns),
@@ -290,7 +296,7 @@ static const struct option_row rows[] = {
 	{"window", RX, "N", parse_count, TO(window),
 	 "numbers per flow within which duplicates are known; default 65536"},
 	{"only-run", SINK, "ID", parse_u32, TO(only_run), "count other runs' frames as foreign"},
-	{"ring", RX, "N", parse_u32, TO(ring), "frames per receive queue; default 2048"},
+	{"ring", RX, "N", parse_u32, TO(ring), "frames per receive queue; default 4096"},
 	{"generic", RX, NULL, parse_flag, TO(generic), "attach in generic mode"},
 	{"ready-fd", SINK, "FD", parse_int, TO(ready_fd),
 	 "write the line `ready` here instead of stdout"},
@@ -331,21 +337,23 @@ static void print_help(void)
 	}
 }
 
-/* --- the whole line ------------------------------------------------------------------------------- */
+/* --- the whole line
+ * ------------------------------------------------------------------------------- */
 
 static const struct gen_options defaults = {
 	.count = UINT64_MAX,
 	.sizes = {.low = 60, .high = 60},
-	.frame = {
-		.dst_mac = {0x02, 0, 0, 0, 0, 0x0b},
-		.src_mac = {0x02, 0, 0, 0, 0, 0x0a},
-		.vlan = FRAME_NO_VLAN,
-		.ethertype = GEN_ETHERTYPE,
-	},
+	.frame =
+		{
+			.dst_mac = {0x02, 0, 0, 0, 0, 0x0b},
+			.src_mac = {0x02, 0, 0, 0, 0, 0x0a},
+			.vlan = FRAME_NO_VLAN,
+			.ethertype = GEN_ETHERTYPE,
+		},
 	.idle_timeout_ns = 500 * NSEC_PER_MSEC,
 	.linger_ns = 20 * NSEC_PER_MSEC,
 	.window = 65536,
-	.ring = 2048,
+	.ring = 4096,
 	.ready_fd = STDOUT_FILENO,
 	.cpu = -1,
 	.rx_cpu = -1,
@@ -451,8 +459,8 @@ enum options_result options_parse(int argc, char *argv[], struct gen_options *re
 	int n_names, index, c;
 
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
-		longs[i] = (struct option){rows[i].name, rows[i].value ? required_argument : no_argument,
-					   NULL, 'x'};
+		longs[i] = (struct option){
+			rows[i].name, rows[i].value ? required_argument : no_argument, NULL, 'x'};
 	longs[ARRAY_SIZE(rows)] = (struct option){"help", no_argument, NULL, 'h'};
 	if (argc > 1 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)) {
 		print_help();

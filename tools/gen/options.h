@@ -29,10 +29,10 @@ struct gen_options {
 	const char *ifname[2]; /* the second for `run`: where the sink is */
 
 	/* sending */
-	uint64_t count;	      /* frames; UINT64_MAX = until the duration or a signal */
+	uint64_t count;       /* frames; UINT64_MAX = until the duration or a signal */
 	uint64_t duration_ns; /* 0 = no limit; sink: from its start */
 	uint64_t rate_fps;    /* 0 = as fast as it goes */
-	uint32_t burst;	      /* frames per system call; 0 = chosen from the rate */
+	uint32_t burst;       /* frames per system call; 0 = chosen from the rate */
 	struct gen_sizes sizes;
 	uint32_t flows; /* 0 = one per queue */
 	uint32_t flow_base;
@@ -49,7 +49,7 @@ struct gen_options {
 	uint64_t linger_ns;
 	uint64_t window;
 	uint32_t only_run; /* 0 = frames of any run */
-	uint32_t ring;	   /* frames per receive queue */
+	uint32_t ring;     /* frames per receive queue */
 	bool generic;
 	int ready_fd;
 

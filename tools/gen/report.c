@@ -9,6 +9,8 @@
 
 #define FLOWS_BY_DEFAULT 64
 
+static char six_places[] = "%.6f"; /* json-c wants a pointer to non-const */
+
 static void add_count(struct json_object *to, const char *name, uint64_t value)
 {
 	json_object_object_add(to, name, json_object_new_uint64(value));
@@ -16,7 +18,11 @@ static void add_count(struct json_object *to, const char *name, uint64_t value)
 
 static void add_number(struct json_object *to, const char *name, double value)
 {
-	json_object_object_add(to, name, json_object_new_double(value));
+	struct json_object *number = json_object_new_double(value);
+
+	/* Microseconds, not the seventeen digits of a double. */
+	json_object_set_serializer(number, json_object_double_to_json_string, six_places, NULL);
+	json_object_object_add(to, name, number);
 }
 
 static void add_pace(struct json_object *to, uint64_t frames, uint64_t start_ns, uint64_t end_ns)
@@ -102,8 +108,7 @@ static struct json_object *flows_of(const struct sink *s)
 			break;
 		flow = json_object_new_object();
 		add_count(flow, "flow", i);
-		add_count(flow, "received",
-			  books->n_unique + books->n_duplicate + books->n_stale);
+		add_count(flow, "received", books->n_unique + books->n_duplicate + books->n_stale);
 		add_count(flow, "lost", sequence_missing(books, 0));
 		add_count(flow, "duplicated", books->n_duplicate);
 		add_count(flow, "reordered", books->n_reordered);
@@ -165,8 +170,7 @@ static void print_line(const char *prefix, struct json_object *value);
 
 static void print_members(const char *prefix, struct json_object *object)
 {
-	json_object_object_foreach(object, key, value)
-	{
+	json_object_object_foreach (object, key, value) {
 		char path[128];
 
 		(void)snprintf(path, sizeof(path), "%s%s%s", prefix, *prefix ? "." : "", key);

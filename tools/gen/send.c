@@ -10,10 +10,10 @@
 #include "util/clock.h"
 #include "util/macros.h"
 
-#define DEFAULT_BURST 64
-#define BURSTS_PER_SECOND 10000 /* of a paced run with no --burst: 100 us' worth each */
-#define SLIP_NS NSEC_PER_MSEC	/* further behind than this, what was missed is not made up for */
-#define SPIN_NS (60 * NSEC_PER_USEC) /* a wait that is shorter is not worth a system call */
+#define DEFAULT_BURST          64
+#define BURSTS_PER_SECOND      10000 /* of a paced run with no --burst: 100 us' worth each */
+#define SLIP_NS                NSEC_PER_MSEC /* further behind than this, what was missed is not made up for */
+#define SPIN_NS                (60 * NSEC_PER_USEC) /* a wait that is shorter is not worth a system call */
 #define COMPLETION_PATIENCE_NS (5 * NSEC_PER_SEC)
 
 static const uint16_t imix[] = {60, 60, 60, 60, 60, 60, 60, 590, 590, 590, 590, 1514};
@@ -237,8 +237,12 @@ static void subtract(struct device_counters *now, const struct device_counters *
 int send_paced(struct endpoint *ep, const struct gen_options *o, const atomic_bool *stop,
 	       struct send_result *ret_result)
 {
-	struct sender s = {.ep = ep, .o = o, .stop = stop, .result = ret_result,
-			   .flows = send_flows(o, ep->n_lanes), .burst = choose_burst(o)};
+	struct sender s = {.ep = ep,
+			   .o = o,
+			   .stop = stop,
+			   .result = ret_result,
+			   .flows = send_flows(o, ep->n_lanes),
+			   .burst = choose_burst(o)};
 	struct device_counters before = {0};
 	int r, q;
 

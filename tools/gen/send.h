@@ -19,9 +19,9 @@
 #include "tools/gen/options.h"
 
 /* What sendto(2) may answer and the sender goes on after. */
-#define SEND_ANSWERS(X)  \
-	X(ok, 0)         \
-	X(again, EAGAIN) \
+#define SEND_ANSWERS(X)   \
+	X(ok, 0)          \
+	X(again, EAGAIN)  \
 	X(dropped, EBUSY) \
 	X(no_buffers, ENOBUFS)
 
@@ -33,7 +33,7 @@ struct send_result {
 	uint64_t offered;   /* handed to the kernel */
 	uint64_t completed; /* and given back by it */
 	uint64_t dropped;   /* of those: refused by the device, which sendto() told (EBUSY) */
-	uint64_t bytes;	    /* offered */
+	uint64_t bytes;     /* offered */
 	uint64_t start_ns, end_ns;
 	uint64_t slipped; /* times the clock was more than a millisecond ahead and was let go */
 	uint64_t answers[SEND_ANSWER_N];

@@ -20,11 +20,11 @@
 enum sequence_fate { SEQUENCE_IN_ORDER, SEQUENCE_REORDERED, SEQUENCE_DUPLICATE, SEQUENCE_STALE };
 
 struct sequence {
-	uint64_t next; /* highest seen + 1; 0 = nothing yet */
+	uint64_t next;     /* highest seen + 1; 0 = nothing yet */
 	uint64_t n_unique; /* in order or reordered */
 	uint64_t n_reordered, n_duplicate, n_stale;
 	uint64_t window; /* in numbers */
-	uint64_t *bits;	 /* window / 64 words */
+	uint64_t *bits;  /* window / 64 words */
 };
 
 /* -EINVAL: the window is no power of two of at least SEQUENCE_MIN_WINDOW. -ENOMEM. */

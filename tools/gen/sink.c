@@ -10,8 +10,8 @@
 #include "util/clock.h"
 #include "util/macros.h"
 
-#define BURST 64
-#define POLL_MS 5 /* how late an end may be noticed */
+#define BURST       64
+#define POLL_MS     5 /* how late an end may be noticed */
 #define FIRST_FLOWS 64
 
 void sink_init(struct sink *s, struct endpoint *ep, const struct gen_options *o,
@@ -113,9 +113,8 @@ static int take_burst(struct sink *s, struct lane *lane, uint32_t *ret_n)
 		r = judge(s, s->ep->umem.area + desc->addr, desc->len, now_ns);
 		if (r < 0)
 			return r;
-		*xsk_ring_prod__fill_addr(&xsk->fill, fill + i) =
-			umem_frame_addr(&s->ep->umem,
-					(uint32_t)umem_frame_of(&s->ep->umem, desc->addr));
+		*xsk_ring_prod__fill_addr(&xsk->fill, fill + i) = umem_frame_addr(
+			&s->ep->umem, (uint32_t)umem_frame_of(&s->ep->umem, desc->addr));
 	}
 	xsk_ring_cons__release(&xsk->rx, n);
 	xsk_ring_prod__submit(&xsk->fill, n);

@@ -32,10 +32,10 @@ struct sink {
 	struct sequence *flows; /* by flow number; bits == NULL: not seen */
 	uint32_t n_flows;
 	uint64_t fates[FRAME_FATE_N];
-	uint64_t other_run;	 /* intact, but not of --only-run */
-	uint64_t n_unique;	 /* distinct frames, over all flows */
-	uint64_t bytes;		 /* of intact frames */
-	uint64_t first_ns, last_ns; /* of frames of ours, whatever their fate */
+	uint64_t other_run;                /* intact, but not of --only-run */
+	uint64_t n_unique;                 /* distinct frames, over all flows */
+	uint64_t bytes;                    /* of intact frames */
+	uint64_t first_ns, last_ns;        /* of frames of ours, whatever their fate */
 	uint64_t received[GEN_MAX_QUEUES]; /* frames by lane */
 	struct histogram latency;
 };
