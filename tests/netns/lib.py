@@ -181,12 +181,17 @@ class Net:
         return process
 
     def gen(self, ns, *argv, status=0, deadline_s=COMMAND_DEADLINE_S):
-        """Runs sluice-gen to its end, checks its exit status, returns its JSON report."""
+        """Runs sluice-gen to its end; its report. `status` None accepts 0 and 1 (damage)."""
         done = self.run(ns, binary("tools/sluice-gen"), *argv, "--json", check=False,
                         deadline_s=deadline_s)
-        assert done.returncode == status, \
-            f"sluice-gen {argv}: exit status {done.returncode}\n{done.stdout}{done.stderr}"
-        return json.loads(done.stdout)
+        return _gen_report(argv, done, status)
+
+    def gen_run(self, ns_a, if_a, ns_b, if_b, *argv, status=0, deadline_s=COMMAND_DEADLINE_S):
+        """`sluice-gen run` from if_a to if_b in one process; its report of both directions."""
+        argv = ["run", if_a, if_b, "--tx-netns", self.real(ns_a), "--rx-netns", self.real(ns_b),
+                *argv]
+        done = run(binary("tools/sluice-gen"), *argv, "--json", check=False, deadline_s=deadline_s)
+        return _gen_report(argv, done, status)
 
     def sink(self, ns, ifname, *argv):
         """Starts a sink; returns when it is bound to every queue. Use as a context."""
@@ -213,6 +218,15 @@ class Net:
         shutil.rmtree(self.dir, ignore_errors=True)
 
 
+def _gen_report(argv, done, status, out=None):
+    out = done.stdout if out is None else out
+    expected = (0, 1) if status is None else (status,)
+    assert done.returncode in expected, \
+        f"sluice-gen {argv}: exit status {done.returncode}, not {expected}\n{out}" \
+        f"{getattr(done, 'stderr', '') or ''}"
+    return json.loads(out)
+
+
 class Sink:
     """A running `sluice-gen sink`."""
 
@@ -231,10 +245,7 @@ class Sink:
     def result(self, status=0, deadline_s=COMMAND_DEADLINE_S):
         """Waits for the sink's own end; its report. `status` None accepts 0 and 1."""
         out, _ = self.process.communicate(timeout=deadline_s)
-        expected = (0, 1) if status is None else (status,)
-        assert self.process.returncode in expected, \
-            f"sink: exit status {self.process.returncode}\n{out}{self._errors()}"
-        return json.loads(out)
+        return _gen_report(["sink"], self.process, status, out)
 
     def stop(self, status=0):
         self.process.send_signal(signal.SIGTERM)
