@@ -17,6 +17,10 @@ REQUIRE_ALL = os.environ.get("SLUICE_REQUIRE") == "all"
 EXIT_SKIPPED = 77
 
 
+def pytest_configure(config):
+    config.addinivalue_line("markers", "sanitizer: also run with ASan and UBSan (tools/test)")
+
+
 @pytest.fixture(scope="session", autouse=True)
 def root():
     if os.geteuid() != 0:

@@ -34,6 +34,8 @@ from pathlib import Path
 
 COMMAND_DEADLINE_S = 30
 POLL_INTERVAL_S = 0.005
+PYTHON = "/usr/bin/python3"
+WIRE = Path(__file__).with_name("wire.py")
 
 
 class Deadline(AssertionError):
@@ -141,6 +143,13 @@ class Net:
             self.wait_carrier(ns_a, if_a)
             self.wait_carrier(ns_b, if_b)
 
+    def lossless(self, ns, ifname):
+        """
+        A queueing discipline on a sending veth end: a full ring then holds the sender back
+        (AF_XDP sees EAGAIN), where without one the frame would be dropped.
+        """
+        self.run(ns, "tc", "qdisc", "replace", "dev", ifname, "root", "pfifo")
+
     def ethtool(self, ns, *argv):
         return self.run(ns, "ethtool", *argv)
 
@@ -196,6 +205,24 @@ class Net:
     def sink(self, ns, ifname, *argv):
         """Starts a sink; returns when it is bound to every queue. Use as a context."""
         return Sink(self, ns, ifname, argv)
+
+    def capture(self, ns, ifname, count, action, deadline_s=COMMAND_DEADLINE_S):
+        """
+        Runs action() and returns the next `count` frames that came in on an interface, as bytes.
+        A tag is not in them: the kernel takes it out.
+        """
+        process = self.popen(ns, PYTHON, WIRE, "capture", ifname, count, stdout=subprocess.PIPE,
+                             text=True)
+        assert process.stdout.readline() == "ready\n"
+        action()
+        out, _ = process.communicate(timeout=deadline_s)
+        assert process.returncode == 0
+        return [bytes.fromhex(line) for line in out.split()]
+
+    def replay(self, ns, ifname, frames):
+        """Sends frames as they are, in order, on transmit queue 0."""
+        self.run(ns, PYTHON, WIRE, "replay", ifname,
+                 input="".join(f"{frame.hex()}\n" for frame in frames))
 
     def daemon(self, ns, config, **kwargs):
         """Starts sluiced in a namespace and waits for READY=1."""

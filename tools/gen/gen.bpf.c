@@ -7,14 +7,18 @@
  *   gen_flood  attached nowhere: BPF_PROG_TEST_RUN feeds it live frames on one CPU; it stamps each
  *              with flow, sequence number and time, and redirects it into the interface
  */
-#include <bpf/bpf_endian.h>
-#include <bpf/bpf_helpers.h>
 #include <linux/bpf.h>
 #include <linux/if_ether.h>
 #include <linux/in.h>
 #include <linux/ip.h>
 #include <linux/ipv6.h>
 #include <linux/udp.h>
+
+/* A group of its own: the helpers use the types of <linux/bpf.h>. clang-format would sort it up. */
+/* clang-format off */
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
+/* clang-format on */
 
 #include "tools/gen/gen_abi.h"
 

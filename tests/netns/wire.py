@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""
+Frames off a wire and onto it, by AF_PACKET; run inside a namespace by lib.py.
+
+    wire.py capture IF N     prints `ready`, then N frames that came in, one in hexadecimal a line
+    wire.py replay IF        sends the lines of standard input
+"""
+import socket
+import sys
+
+ETH_P_ALL = 0x0003
+SOL_PACKET = 263
+PACKET_QDISC_BYPASS = 20  # transmit queue 0 for every frame, so that their order holds
+RECEIVE_BUFFER_BYTES = 16 << 20
+SO_RCVBUFFORCE = 33
+
+
+def open_socket(ifname):
+    sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_ALL))
+    sock.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, RECEIVE_BUFFER_BYTES)
+    sock.bind((ifname, 0))
+    return sock
+
+
+def capture(ifname, count):
+    sock = open_socket(ifname)
+    print("ready", flush=True)
+    frames = []
+    while len(frames) < count:
+        frame, (_, _, direction, *_) = sock.recvfrom(65536)
+        if direction != socket.PACKET_OUTGOING:
+            frames.append(frame)
+    print("\n".join(frame.hex() for frame in frames))
+
+
+def replay(ifname):
+    sock = open_socket(ifname)
+    sock.setsockopt(SOL_PACKET, PACKET_QDISC_BYPASS, 1)
+    for line in sys.stdin:
+        frame = bytes.fromhex(line)
+        assert sock.send(frame) == len(frame)
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "capture":
+        capture(sys.argv[2], int(sys.argv[3]))
+    else:
+        replay(sys.argv[2])
