@@ -87,10 +87,26 @@ static int parse_count(const struct conf_key *key, const char *text, void *value
 	return 0;
 }
 
-/* A number and its unit, in units of factor 1, range-checked against the row times `scale`. */
-static int parse_scaled(const struct conf_key *key, const char *text, const struct conf_unit *units,
-			unsigned n_units, uint64_t scale, uint64_t *ret_n, struct conf_why *why)
+/* The unit that is `text`, of sizes or of times; NULL if there is none. */
+static const struct conf_unit *find_unit(const struct conf_key *key, const char *text)
 {
+	bool is_size = key->type == CONF_TYPE_SIZE;
+	const struct conf_unit *units = is_size ? size_units : conf_duration_units;
+	size_t n_units = is_size ? ARRAY_SIZE(size_units) : CONF_DURATION_UNITS_N;
+
+	for (size_t i = 0; i < n_units; i++) {
+		if (strcmp(text, units[i].text) == 0)
+			return &units[i];
+	}
+	return NULL;
+}
+
+/* A number and its unit, in bytes or nanoseconds. */
+static int parse_scaled(const struct conf_key *key, const char *text, uint64_t *ret_n,
+			struct conf_why *why)
+{
+	uint64_t scale = key->type == CONF_TYPE_DURATION_US ? NSEC_PER_USEC : 1;
+	const struct conf_unit *unit;
 	const char *cursor = text;
 	uint64_t n;
 
@@ -98,18 +114,16 @@ static int parse_scaled(const struct conf_key *key, const char *text, const stru
 		return refuse(key, text, why, "not a number");
 	if (!read_digits(&cursor, &n))
 		return refuse(key, text, why, "out of range");
-	for (unsigned i = 0; i < n_units; i++) {
-		if (strcmp(cursor, units[i].text) != 0)
-			continue;
-		if (__builtin_mul_overflow(n, units[i].factor, &n) || n < key->min * scale ||
-		    n > key->max * scale)
-			return refuse(key, text, why, "out of range");
-		*ret_n = n;
-		return 0;
-	}
-	if (!*cursor)
+	unit = find_unit(key, cursor);
+	if (!unit && !*cursor)
 		return refuse(key, text, why, "no unit");
-	return refuse(key, text, why, "unknown unit \"%s\"", cursor);
+	if (!unit)
+		return refuse(key, text, why, "unknown unit \"%s\"", cursor);
+	if (__builtin_mul_overflow(n, unit->factor, &n) || n < key->min * scale ||
+	    n > key->max * scale)
+		return refuse(key, text, why, "out of range");
+	*ret_n = n;
+	return 0;
 }
 
 static int parse_size(const struct conf_key *key, const char *text, void *value,
@@ -119,7 +133,7 @@ static int parse_size(const struct conf_key *key, const char *text, void *value,
 	uint64_t n;
 	int r;
 
-	r = parse_scaled(key, text, size_units, ARRAY_SIZE(size_units), 1, &n, why);
+	r = parse_scaled(key, text, &n, why);
 	if (r < 0)
 		return r;
 	if (n & (n - 1))
@@ -131,9 +145,7 @@ static int parse_size(const struct conf_key *key, const char *text, void *value,
 static int parse_duration_ns(const struct conf_key *key, const char *text, void *value,
 			     struct conf_why *why)
 {
-	uint64_t *field = value;
-
-	return parse_scaled(key, text, conf_duration_units, CONF_DURATION_UNITS_N, 1, field, why);
+	return parse_scaled(key, text, value, why);
 }
 
 static int parse_duration_us(const struct conf_key *key, const char *text, void *value,
@@ -143,8 +155,7 @@ static int parse_duration_us(const struct conf_key *key, const char *text, void 
 	uint64_t ns;
 	int r;
 
-	r = parse_scaled(key, text, conf_duration_units, CONF_DURATION_UNITS_N, NSEC_PER_USEC, &ns,
-			 why);
+	r = parse_scaled(key, text, &ns, why);
 	if (r < 0)
 		return r;
 	*field = (uint32_t)(ns / NSEC_PER_USEC);

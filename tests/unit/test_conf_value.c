@@ -33,7 +33,7 @@ static char *print_value(const struct conf_key *key, const void *section)
 static void accepts(enum conf_key_id id, const char *text, const char *canonical)
 {
 	const struct conf_key *key = &conf_keys[id];
-	_cleanup_free_ char *printed = NULL, *printed_again = NULL;
+	_cleanup_free_ char *printed = NULL;
 	union section section, again;
 	struct conf_why why;
 
