@@ -334,20 +334,34 @@ static void test_a_file_that_cannot_be_opened_says_so_once(void **state)
 	assert_null(conf);
 }
 
-static void test_what_the_file_says_cannot_write_to_the_terminal(void **state)
+static void test_an_odd_path_is_escaped_in_messages(void **state)
 {
 	struct conf_errors errors;
 	struct conf *conf = NULL;
-	_cleanup_fclose_ FILE *stream = fopen("/dev/null", "re");
 
-	/* The reader refuses control bytes; the path is all that is left. */
 	assert_int_equal(conf_load("/\033[2J\n\xc3", &conf, &errors), -ENOENT);
 	assert_string_equal(errors.lines[0],
 			    "/\\x1b[2J\\x0a\\xc3: cannot be opened: No such file or directory");
 	conf_errors_fini(&errors);
-	/* A newline in the path does not break out of the dump's comments either. */
-	assert_int_equal(conf_load_stream(stream, "a\n[port x]", &conf, &errors), 0);
+}
+
+static void test_a_path_with_a_newline_stays_inside_the_comments_of_a_dump(void **state)
+{
+	static const char text[] = "[daemon]\nworkers = 2\n";
+	_cleanup_fclose_ FILE *stream = fmemopen((void *)(uintptr_t)text, strlen(text), "r");
+	_cleanup_free_ char *dumped = NULL;
+	struct conf_errors errors;
+	struct conf *conf = NULL;
+	size_t size;
+	FILE *out = open_memstream(&dumped, &size);
+
+	assert_int_equal(conf_load_stream(stream, "a\nworkers = 7", &conf, &errors), 0);
 	conf_errors_fini(&errors);
+	conf_dump_ini(conf, out);
+	assert_int_equal(fclose(out), 0);
+	conf_free(conf);
+	conf = load_good(dumped);
+	assert_int_equal(conf->daemon.workers, 2);
 	conf_free(conf);
 }
 
@@ -475,7 +489,8 @@ int main(void)
 		cmocka_unit_test(test_errors_without_end_are_counted_not_kept),
 		cmocka_unit_test(test_headers_without_end_do_not_grow_without_bound),
 		cmocka_unit_test(test_a_file_that_cannot_be_opened_says_so_once),
-		cmocka_unit_test(test_what_the_file_says_cannot_write_to_the_terminal),
+		cmocka_unit_test(test_an_odd_path_is_escaped_in_messages),
+		cmocka_unit_test(test_a_path_with_a_newline_stays_inside_the_comments_of_a_dump),
 		cmocka_unit_test(test_a_failure_leaves_the_result_untouched),
 		cmocka_unit_test(test_the_json_dump_holds_typed_values_and_origins),
 		cmocka_unit_test(test_the_schema_lists_every_row_once),
