@@ -386,7 +386,7 @@ static int load_bytes(struct loader *loader, const char *text, size_t n_bytes, c
 /* Reads up to one byte more than the limit. */
 static int read_bytes(FILE *stream, char **ret_text, size_t *ret_n)
 {
-	_cleanup_free_ char *text = malloc(CONF_FILE_MAX_BYTES + 1);
+	_cleanup_free_ char *text = malloc((size_t)CONF_FILE_MAX_BYTES + 1);
 
 	if (!text)
 		return -ENOMEM;

@@ -22,7 +22,7 @@
 #include "control/conf.h"
 #include "util/macros.h"
 
-#define CONF_FILE_MAX_BYTES (1024 * 1024)
+#define CONF_FILE_MAX_BYTES 1048576
 
 /* A section is `[kind]` or `[kind NAME]`. */
 enum conf_section_kind {
@@ -214,7 +214,7 @@ extern const struct conf_choice conf_choices_huge_pages[], conf_choices_mode[],
 	  .min = 100 * NSEC_PER_MSEC, .max = 600 * NSEC_PER_SEC, .later = true) \
 	K(LISTENER, idle_timeout, DURATION_NS, LIVE, "1h", \
 	  "A connection without a byte for this long is ended.", \
-	  .min = NSEC_PER_SEC, .max = 7 * 24 * 3600 * NSEC_PER_SEC, .later = true) \
+	  .min = NSEC_PER_SEC, .max = NSEC_PER_SEC * 3600 * 24 * 7, .later = true) \
 	\
 	K(BACKEND, balance, CHOICE, LIVE, "round_robin", \
 	  "How a server is chosen.", CONF_CHOICES(balance), .later = true) \

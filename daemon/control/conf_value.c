@@ -22,7 +22,7 @@ const struct conf_unit conf_duration_units[] = {
 };
 static_assert(ARRAY_SIZE(conf_duration_units) == CONF_DURATION_UNITS_N, "a unit is missing");
 
-static const struct conf_unit size_units[] = {{"", 1}, {"KiB", 1024}, {"MiB", 1024 * 1024}};
+static const struct conf_unit size_units[] = {{"", 1}, {"KiB", 1024}, {"MiB", 1048576}};
 
 /* Composes `"TEXT": what; expected …` and returns -EINVAL. */
 static int refuse(const struct conf_key *key, const char *text, struct conf_why *why,
@@ -130,7 +130,7 @@ static int parse_size(const struct conf_key *key, const char *text, void *value,
 		      struct conf_why *why)
 {
 	uint32_t *field = value;
-	uint64_t n;
+	uint64_t n = 0;
 	int r;
 
 	r = parse_scaled(key, text, &n, why);
@@ -152,7 +152,7 @@ static int parse_duration_us(const struct conf_key *key, const char *text, void 
 			     struct conf_why *why)
 {
 	uint32_t *field = value;
-	uint64_t ns;
+	uint64_t ns = 0;
 	int r;
 
 	r = parse_scaled(key, text, &ns, why);
@@ -273,7 +273,7 @@ static int parse_choice(const struct conf_key *key, const char *text, void *valu
 static void store_text(char *field, size_t size, const char *text)
 {
 	memset(field, 0, size);
-	memcpy(field, text, MIN(strlen(text), size - 1));
+	(void)snprintf(field, size, "%s", text);
 }
 
 /* The row belongs to [port] and to nothing else. */

@@ -270,7 +270,7 @@ static void test_the_hash_is_sha256_of_the_bytes(void **state)
 
 static void test_one_mebibyte_is_read_and_a_byte_more_is_refused(void **state)
 {
-	_cleanup_free_ char *text = malloc(CONF_FILE_MAX_BYTES + 1);
+	_cleanup_free_ char *text = malloc((size_t)CONF_FILE_MAX_BYTES + 1);
 	struct conf_errors errors;
 	struct conf *conf = NULL;
 
