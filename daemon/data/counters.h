@@ -84,8 +84,11 @@ struct frame_states {
 	uint32_t tx;
 	uint32_t quarantine;
 	uint32_t min_free; /* low-water mark since start */
-	int64_t lost;      /* n_frames − the sum: anything but 0 is a bug */
+	int64_t lost;	     /* n_frames − the sum: anything but 0 is a bug */
 };
+
+#define FRAME_STATES_WORDS (sizeof(struct frame_states) / sizeof(uint64_t))
+_Static_assert(sizeof(struct frame_states) % sizeof(uint64_t) == 0, "published word by word");
 
 static inline void counter_add(uint64_t *counter, uint64_t n)
 {

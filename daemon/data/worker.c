@@ -53,14 +53,16 @@ uint64_t worker_publish(struct worker *worker, struct worker_set *set)
 bool worker_frames(const struct worker *worker, uint32_t umem, struct frame_states *ret_states)
 {
 	for (unsigned i = 0; i < FRAMES_READ_TRIES; i++) {
-		/* pairs with the release in publish_frames() */
+		/* pairs with the releases in publish_frames() */
 		uint32_t before = atomic_load_explicit(&worker->frames_seq, memory_order_acquire);
-		struct frame_states states = worker->frames[umem];
+		uint64_t words[FRAME_STATES_WORDS];
 
-		atomic_thread_fence(memory_order_acquire);
+		for (unsigned j = 0; j < FRAME_STATES_WORDS; j++)
+			words[j] = atomic_load_explicit(&worker->frames[umem][j],
+							memory_order_acquire);
 		if (before % 2 == 0 &&
 		    before == atomic_load_explicit(&worker->frames_seq, memory_order_relaxed)) {
-			*ret_states = states;
+			memcpy(ret_states, words, sizeof(*ret_states));
 			return true;
 		}
 	}
@@ -127,8 +129,11 @@ static void *run(void *arg)
 
 	(void)prctl(PR_SET_NAME, worker->name);
 	atomic_store_explicit(&worker->start_error, -pin_to_cpu(worker->cpu), memory_order_relaxed);
-	atomic_store_explicit(&worker->tid, (int32_t)syscall(SYS_gettid), memory_order_relaxed);
+	/* release: who sees the tid sees start_error */
+	atomic_store_explicit(&worker->tid, (int32_t)syscall(SYS_gettid), memory_order_release);
 	loop(worker);
+	/* pairs with the acquire in worker_stop() */
+	atomic_store_explicit(&worker->tid, 0, memory_order_release);
 	return NULL;
 }
 
@@ -160,6 +165,11 @@ int worker_stop(struct worker *worker, uint64_t timeout_ns)
 	r = pthread_clockjoin_np(worker->thread, NULL, CLOCK_MONOTONIC, &deadline);
 	if (r != 0)
 		return -r;
+	/*
+	 * The join orders everything already; ThreadSanitizer of gcc 12 does not know this kind of
+	 * join. Pairs with the release in run().
+	 */
+	(void)atomic_load_explicit(&worker->tid, memory_order_acquire);
 	worker->is_started = false;
 	return 0;
 }

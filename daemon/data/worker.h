@@ -81,10 +81,10 @@ struct worker {
 	_Atomic uint64_t seen CACHE_ALIGNED; /* generation of the set in use */
 	_Atomic uint64_t beat;		     /* turns into liveness: see worker_beat() */
 	_Atomic uint64_t beat_at_ns;	     /* clock_now_ns() of the latest beat */
-	_Atomic int32_t tid;
-	_Atomic int32_t start_error; /* errno of pinning to the CPU; 0 = pinned */
+	_Atomic int32_t tid;	     /* 0 before the thread runs, and after its end */
+	_Atomic int32_t start_error; /* errno of pinning to the CPU; valid once tid is not 0 */
 	_Atomic uint32_t frames_seq; /* odd while frames[] is being written */
-	struct frame_states frames[WORKER_MAX_UMEMS];
+	_Atomic uint64_t frames[WORKER_MAX_UMEMS][FRAME_STATES_WORDS]; /* see worker_frames() */
 	struct worker_counters counters;
 
 	/* private to the worker */
