@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <systemd/sd-daemon.h>
 #include <systemd/sd-event.h>
 #include <unistd.h>
@@ -205,10 +206,10 @@ static int on_replan(sd_event_source *source, uint64_t usec, void *arg)
 			    strerror(-r));
 		return 0;
 	}
-	(void)planner_error_text(&notes, life->conf, problems, sizeof(problems));
+	(void)planner_error_text(&notes, problems, sizeof(problems));
 	if (strcmp(problems, life->problems) != 0) {
 		memcpy(life->problems, problems, sizeof(problems));
-		planner_log_notes(&notes, life->conf, false);
+		planner_log_notes(&notes, false);
 	}
 	if (r == 0 && planner_differs(current, plan))
 		(void)engine_apply(life->engine, TAKE_PTR(plan));
@@ -324,9 +325,9 @@ static int prepare_reload(struct life *life, struct conf **ret_conf, struct plan
 	}
 	if (r == 0) {
 		r = planner_make(life->links, engine_plan(life->engine), conf, &plan, &notes);
-		if (r < 0 && planner_error_text(&notes, conf, text, size) == 0)
+		if (r < 0 && planner_error_text(&notes, text, size) == 0)
 			snprintf(text, size, "cannot plan: %s", strerror(-r));
-		planner_log_notes(&notes, conf, false);
+		planner_log_notes(&notes, false);
 		plan_notes_fini(&notes);
 	}
 	conf_errors_fini(&errors);
@@ -558,6 +559,8 @@ static int open_engine(struct life *life)
 		return log_err_errno(r, "cannot open netlink: %m");
 	options.links = life->links;
 	runtime_dir_of(life->conf, runtime_dir, sizeof(runtime_dir));
+	/* systemd makes it (RuntimeDirectory=); by hand it may be missing. */
+	(void)mkdir(runtime_dir, 0755);
 	return engine_new(&options, &life->engine);
 }
 
@@ -567,7 +570,7 @@ static int first_plan(struct life *life)
 	struct plan *plan = NULL;
 	int r = planner_make(life->links, NULL, life->conf, &plan, &notes);
 
-	planner_log_notes(&notes, life->conf, true);
+	planner_log_notes(&notes, true);
 	plan_notes_fini(&notes);
 	if (r < 0) {
 		plan_free(plan);

@@ -117,7 +117,7 @@ bool planner_differs(const struct plan *a, const struct plan *b)
 	return differs;
 }
 
-void planner_log_notes(const struct plan_notes *notes, const struct conf *conf, bool infos)
+void planner_log_notes(const struct plan_notes *notes, bool infos)
 {
 	static const enum log_level levels[PLAN_SEVERITY_N] = {
 		[PLAN_INFO] = LOG_LEVEL_INFO,
@@ -128,18 +128,12 @@ void planner_log_notes(const struct plan_notes *notes, const struct conf *conf, 
 	for (uint32_t i = 0; i < notes->n; i++) {
 		const struct plan_note *note = &notes->notes[i];
 
-		if (note->severity == PLAN_INFO && !infos)
-			continue;
-		if (note->port == PLAN_NONE)
+		if (note->severity != PLAN_INFO || infos)
 			log_write(levels[note->severity], LOG_DOMAIN, "%s", note->text);
-		else
-			log_write(levels[note->severity], LOG_DOMAIN, "port %s: %s",
-				  conf->ports[note->port].name, note->text);
 	}
 }
 
-unsigned planner_error_text(const struct plan_notes *notes, const struct conf *conf, char *buf,
-			    size_t size)
+unsigned planner_error_text(const struct plan_notes *notes, char *buf, size_t size)
 {
 	unsigned n = 0;
 	size_t used = 0;
@@ -151,10 +145,7 @@ unsigned planner_error_text(const struct plan_notes *notes, const struct conf *c
 
 		if (note->severity != PLAN_ERROR)
 			continue;
-		len = snprintf(buf + used, size - used, "%s%s%s%s%s", n ? "\n" : "",
-			       note->port == PLAN_NONE ? "" : "port ",
-			       note->port == PLAN_NONE ? "" : conf->ports[note->port].name,
-			       note->port == PLAN_NONE ? "" : ": ", note->text);
+		len = snprintf(buf + used, size - used, "%s%s", n ? "\n" : "", note->text);
 		n++;
 		if (len < 0 || used + (size_t)len >= size)
 			break;

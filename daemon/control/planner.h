@@ -34,8 +34,7 @@ int planner_remake(struct links *links, const struct plan *previous, struct plan
 bool planner_differs(const struct plan *a, const struct plan *b);
 
 /* Logs the notes: errors, warnings, and (with `infos`) the rest. */
-void planner_log_notes(const struct plan_notes *notes, const struct conf *conf, bool infos);
+void planner_log_notes(const struct plan_notes *notes, bool infos);
 
-/* One line per error note, "port wan: text", into `buf`. Returns the number of errors. */
-unsigned planner_error_text(const struct plan_notes *notes, const struct conf *conf, char *buf,
-			    size_t size);
+/* One line per error note into `buf`. Returns the number of errors. */
+unsigned planner_error_text(const struct plan_notes *notes, char *buf, size_t size);

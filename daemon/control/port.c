@@ -15,7 +15,7 @@
 #include "util/log.h"
 #include "util/macros.h"
 
-#define LOG_DOMAIN "port"
+#define LOG_DOMAIN "engine"
 
 /* Enough to bind one socket with, for asking a driver whether it has zero-copy. */
 #define PROBE_FRAMES 128
