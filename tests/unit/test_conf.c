@@ -94,7 +94,7 @@ static void test_lines_are_counted_across_comments_and_blank_lines(void **state)
 
 static void test_a_line_of_190_bytes_is_read_whole_and_191_are_refused(void **state)
 {
-	char line[256] = "x = ", expected[256];
+	char line[256] = "x = ", expected[512];
 
 	memset(line + 4, 'v', 186);
 	(void)snprintf(expected, sizeof(expected), "1x=%s| ", line + 4);
