@@ -128,6 +128,9 @@ static __always_inline bool is_link_control(const __u8 *dst)
  * A queue that was silent sees an old beat for the first time at its next frame; if the worker
  * died meanwhile, frames go to it for up to one stall timeout more. Bounded, and the price of not
  * reading a clock that costs 18 ns.
+ *
+ * Zero is tested twice, at the ends, and not once at the start: that branch makes the verifier
+ * guard more pointer arithmetic against speculation, +20 ns a frame in place of +15 (no PERFMON).
  */
 static __always_inline bool is_worker_alive(volatile struct queue_watch *queue,
 					    const volatile struct sluice_heartbeat *line)
@@ -135,14 +138,12 @@ static __always_inline bool is_worker_alive(volatile struct queue_watch *queue,
 	__u64 now_jiffies = bpf_jiffies64();
 	__u64 beat = line->beat;
 
-	if (beat == 0)
-		return false;
 	if (beat != queue->seen) {
 		queue->at_jiffies = now_jiffies;
 		queue->seen = beat;
-		return true;
+		return beat != 0;
 	}
-	return now_jiffies - queue->at_jiffies <= config.stall_jiffies;
+	return beat != 0 && now_jiffies - queue->at_jiffies <= config.stall_jiffies;
 }
 
 static __always_inline int redirect_frame(const struct xdp_md *ctx)
