@@ -44,8 +44,9 @@ static void check_kind(struct plan_builder *b, uint32_t port)
 
 	for (unsigned i = 0; i < ARRAY_SIZE(refused_kinds); i++) {
 		if (strcmp(p->link.kind, refused_kinds[i].kind) == 0) {
-			plan_note(b, PLAN_ERROR, port, "port %s: %s is a %s: %s", p->conf->name,
-				  p->link.name, p->link.kind, refused_kinds[i].reason);
+			plan_note(b, PLAN_ERROR, port, "port %s: %s is of kind %s: %s",
+				  p->conf->name, p->link.name, p->link.kind,
+				  refused_kinds[i].reason);
 			return;
 		}
 	}
@@ -239,8 +240,10 @@ void plan_select_queues(struct plan_builder *b, uint32_t port)
 	missing = first_missing_queue(set, p->n_queues);
 	if (missing < CONF_MAX_CPUS)
 		note_missing_queue(b, port, missing);
-	if (set->all && p->link.n_rx_queues > CONF_MAX_QUEUES)
+	if (set->all && p->link.n_rx_queues > CONF_MAX_QUEUES) {
 		note_too_many_queues(b, port);
+		return;
+	}
 	for (unsigned queue = 0; queue < p->n_queues; queue++) {
 		if (!conf_set_has(set, queue))
 			continue;
