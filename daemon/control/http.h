@@ -18,8 +18,9 @@ typedef struct sd_event sd_event;
 typedef int (*http_report_fn)(void *arg, struct report *ret_report);
 
 /*
- * `listen` is conf_daemon.metrics_listen: "127.0.0.1:9733", "[::1]:9733" or "unix:/path" (mode 0660,
- * a stale socket file is replaced, a living one is -EADDRINUSE). -EADDRNOTAVAIL: not a loopback address.
+ * `listen` is conf_daemon.metrics_listen: "127.0.0.1:9733", "[::1]:9733" or "unix:/path" (mode
+ * 0660, a stale socket file is replaced, a living one is -EADDRINUSE). -EADDRNOTAVAIL: not a
+ * loopback address.
  */
 int http_open(sd_event *event, const char *listen, http_report_fn fn, void *arg,
 	      struct http **ret_http);

@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Values are sums of distinct multiples, so that a counter shown in a wrong place is seen. */
+#include "report_world.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "util/macros.h"
+
+static const struct conf_port ports[WORLD_PORTS] = {
+	{
+		.name = "wan",
+		/* a name that the kernel accepts and that must be escaped */
+		.interface = "et\"h\\0",
+		.forward = CONF_FORWARD_XCONNECT,
+		.peer = "lan",
+		.on_failure = CONF_FAIL_PASS,
+	},
+	{
+		.name = "lan",
+		.interface = "eth1",
+		.forward = CONF_FORWARD_XCONNECT,
+		.peer = "wan",
+		.on_failure = CONF_FAIL_DROP,
+	},
+};
+
+/* Structs that hold cache lines need their alignment. */
+static void *zeroed(size_t n, size_t size)
+{
+	void *memory = aligned_alloc(CACHE_LINE_BYTES, n * size);
+
+	assert(memory);
+	memset(memory, 0, n * size);
+	return memory;
+}
+
+/* The same packets go both ways, so that each queue's transmit side matches its peer's receive. */
+static void make_queue(struct report_queue *queue, uint32_t port, uint32_t q)
+{
+	struct lane_counters *counters = &queue->counters;
+	uint64_t n = 1000 * (q + 1), n_drops = 0;
+
+	queue->queue = q;
+	queue->worker = q % WORLD_WORKERS;
+	queue->is_bound = true;
+	queue->is_zerocopy = port == 1;
+	queue->rx_waiting = 3 + q;
+	queue->in_tx = 5 + q;
+	for (int reason = 0; reason < DROP_N; reason++) {
+		counters->drops[reason] = 10 + (uint64_t)reason;
+		n_drops += counters->drops[reason];
+	}
+	counters->forwarded = n;
+	counters->rx_packets = n + n_drops;
+	counters->rx_bytes = counters->rx_packets * 60;
+	counters->tx_packets = n;
+	counters->tx_bytes = n * 60;
+	counters->tx_completed = n - queue->in_tx;
+	counters->copied = 700 + q;
+	counters->fill_posted = 800 + q;
+	counters->fill_taken = 900 + q;
+	counters->wakeups_tx = 71 + q;
+	counters->wakeups_rx = 81 + q;
+	counters->wakeup_again = 91 + q;
+	counters->wakeup_errors = 101 + q;
+	counters->bad_completions = 111 + q;
+	queue->xsk = (struct report_xsk){
+		.rx_dropped = 21 + q,
+		.rx_invalid_descs = 31 + q,
+		.tx_invalid_descs = 41 + q,
+		.rx_ring_full = 51 + q,
+		.fill_ring_empty = 61 + q,
+		.tx_ring_empty = 201 + q,
+	};
+}
+
+static void make_port(struct report_port *port, uint32_t index)
+{
+	uint64_t redirected = 0;
+
+	port->conf = &ports[index];
+	port->link = (struct link){
+		.exists = true,
+		.ifindex = 7 + index,
+		.mtu = 1500,
+		.is_up = true,
+		.has_carrier = true,
+		.driver = "veth",
+		.numa_node = -1,
+		.rx_missed = 301 + index,
+		.rx_errors = 311 + index,
+		.tx_dropped = 321 + index,
+	};
+	port->state = PORT_FORWARDING;
+	port->is_attached = true;
+	port->is_pinned = index == 1;
+	port->mode = index == 1 ? XSK_MODE_ZEROCOPY : XSK_MODE_COPY;
+	port->prog_id = 42 + index;
+	port->n_rebinds = 331 + index;
+	port->n_map_update_failures = 341 + index;
+	port->n_queues = WORLD_QUEUES;
+	port->queues = zeroed(WORLD_QUEUES, sizeof(*port->queues));
+	for (uint32_t q = 0; q < WORLD_QUEUES; q++) {
+		const struct report_queue *queue = &port->queues[q];
+
+		make_queue(&port->queues[q], index, q);
+		redirected += queue->counters.rx_packets + queue->xsk.rx_dropped +
+			      queue->xsk.rx_ring_full + queue->rx_waiting;
+	}
+	for (int v = 0; v < SLUICE_V_N; v++)
+		port->verdicts[v] = 401 + (uint64_t)v;
+	port->verdicts[SLUICE_V_REDIRECT] = redirected;
+}
+
+static void make_worker(struct report_worker *worker, uint32_t index)
+{
+	(void)snprintf(worker->name, sizeof(worker->name), "sluice-w%u", index);
+	worker->cpu = 2 + index;
+	worker->is_pinned_to_cpu = true;
+	worker->numa_node = 0;
+	worker->tid = 5000 + (int32_t)index;
+	worker->beat_age_ns = 2 * NSEC_PER_MSEC;
+	worker->n_preemptions = 501 + index;
+	worker->n_frames = 4096;
+	worker->umem_bytes = UINT64_C(4096) * 2048;
+	worker->counters.turns = 511 + index;
+	worker->counters.busy_ns = 1500 * NSEC_PER_MSEC;
+	worker->counters.idle_ns = 2500 * NSEC_PER_MSEC;
+	worker->counters.sleeps = 521 + index;
+	for (unsigned i = 0; i < BATCH_BUCKETS; i++)
+		worker->counters.batch[i] = i + 1;
+	worker->counters.batch_packets = 999;
+	for (unsigned i = 0; i < RESIDENCE_BUCKETS; i++)
+		worker->counters.residence[i] = 2 * (i + 1);
+	worker->counters.residence_sum_ns = 123456;
+	worker->frames = (struct frame_states){.fill = 2048, .quarantine = 16, .min_free = 77};
+}
+
+static void settle_frames(struct report *report)
+{
+	for (uint32_t p = 0; p < report->n_ports; p++) {
+		for (uint32_t q = 0; q < report->ports[p].n_queues; q++) {
+			const struct report_queue *queue = &report->ports[p].queues[q];
+
+			report->workers[queue->worker].frames.tx += queue->in_tx;
+		}
+	}
+	for (uint32_t w = 0; w < report->n_workers; w++) {
+		struct report_worker *worker = &report->workers[w];
+
+		worker->frames.free = worker->n_frames - worker->frames.fill - worker->frames.tx -
+				      worker->frames.quarantine;
+	}
+}
+
+void report_world_make(struct report *ret_report)
+{
+	*ret_report = (struct report){
+		.is_ready = true,
+		.status_line = "2 ports forwarding",
+		.config_path = "/etc/sluice/sluice.conf",
+		.config_sha256 = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
+		.last_reload_ok = true,
+		.n_reloads = 11,
+		.n_reload_failures = 2,
+		.last_reload_unix_s = 1700000000.5,
+		.start_unix_s = 1699999000.25,
+		.n_control_requests = 17,
+		.n_control_failures = 3,
+		.n_netlink_resyncs = 1,
+		.n_ports = WORLD_PORTS,
+		.ports = zeroed(WORLD_PORTS, sizeof(*ret_report->ports)),
+		.n_workers = WORLD_WORKERS,
+		.workers = zeroed(WORLD_WORKERS, sizeof(*ret_report->workers)),
+	};
+	for (uint32_t i = 0; i < WORLD_PORTS; i++)
+		make_port(&ret_report->ports[i], i);
+	for (uint32_t i = 0; i < WORLD_WORKERS; i++)
+		make_worker(&ret_report->workers[i], i);
+	settle_frames(ret_report);
+}
