@@ -93,7 +93,12 @@ static int map_area(struct umem *umem, const struct umem_spec *spec)
 	/* Packets are other people's data: they do not belong in a core file. */
 	(void)madvise(area, umem->size_bytes, MADV_DONTDUMP);
 	bind_to_node(area, umem->size_bytes, spec->numa_node);
-	memset(area, 0, umem->size_bytes);
+	/*
+	 * Touches all pages, as memset(3) would, but a page that cannot be had is an error and no
+	 * SIGBUS: huge pages are reserved by mmap for the machine, not for the node bound to.
+	 */
+	if (madvise(area, umem->size_bytes, MADV_POPULATE_WRITE) < 0)
+		return errno == EFAULT ? -ENOMEM : -errno;
 	umem->node = node_of(umem->area, umem->size_bytes, page_bytes);
 	return 0;
 }

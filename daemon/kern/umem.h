@@ -69,7 +69,7 @@ struct umem_spec {
  * Maps the region, binds it to the node before the first touch, touches it all, and reads back
  * by move_pages(2) where the pages are. umem->node tells; a node that could not be had is not an
  * error here (the plan wanted it, the engine reports it).
- * -ENOMEM with want_huge: too few free huge pages (known at mmap, never a later SIGBUS).
+ * -ENOMEM with want_huge: too few free huge pages, on this node or at all (never a later SIGBUS).
  * Syscalls: memfd_create, ftruncate, fcntl(F_ADD_SEALS), mmap, mbind, move_pages. No capability.
  */
 int umem_init(struct umem *umem, const struct umem_spec *spec);
