@@ -6,15 +6,12 @@
 #include "control/engine.h"
 
 #include <errno.h>
-#include <linux/membarrier.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 #include "control/live.h"
+#include "kern/grace.h"
 #include "util/clock.h"
 #include "util/log.h"
 #include "util/macros.h"
@@ -60,20 +57,6 @@ static uint32_t n_workers(const struct engine *engine)
 }
 
 /* --- Closing ------------------------------------------------------------------------------------ */
-
-/*
- * After this no CPU is in an XDP program, or between it and the flush of its redirects, that saw a
- * slot filled which is empty now: MEMBARRIER_CMD_GLOBAL is synchronize_rcu()
- * (kernel/sched/membarrier.c), and NAPI polls are RCU read sections. A kernel with nohz_full CPUs
- * refuses it; then several jiffies must do.
- */
-static void wait_grace_period(void)
-{
-	const struct timespec grace = {.tv_nsec = 50 * (long)NSEC_PER_MSEC};
-
-	if (syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0) != 0)
-		(void)ppoll(NULL, 0, &grace, NULL);
-}
 
 struct drain {
 	const struct engine *engine;
@@ -183,7 +166,8 @@ static void close_ports(struct engine *engine, const bool *closing)
 	}
 	if (!any)
 		return;
-	wait_grace_period();
+	/* No NAPI poll that saw a filled slot is still running after this. */
+	(void)grace_wait();
 	publish_affected(engine, closing, false);
 	if (!wait_until(is_drained, &drain, DRAIN_NS))
 		log_warning("some packets were not confirmed sent within %llu ms",

@@ -108,7 +108,7 @@ int port_mend_offloads(struct engine *engine, uint32_t index);
 /* Fills the XSKMAP slots: the worker must already beat and serve the lanes. */
 int port_open_slots(struct live_port *port);
 
-/* First step of removal; a grace period must follow (engine.c, wait_grace_period). */
+/* First step of removal; a grace period must follow (kern/grace.h). */
 void port_clear_slots(struct live_port *port);
 
 /* Reads what the lanes have counted into the totals, closes and frees them. */
