@@ -19,7 +19,7 @@
 #include "util/macros.h"
 
 #define N_FRAMES 2048
-#define RING	 512
+#define RING     512
 
 static struct umem memory(void)
 {
@@ -69,8 +69,7 @@ static bool try_open(void *arg)
 {
 	struct open_attempt *attempt = arg;
 
-	attempt->result =
-		xsk_open(attempt->xsk, attempt->umem, attempt->spec, &attempt->step);
+	attempt->result = xsk_open(attempt->xsk, attempt->umem, attempt->spec, &attempt->step);
 	return attempt->result != -EBUSY;
 }
 
@@ -108,7 +107,9 @@ static void redirect_to(struct redirect *redirect, const char *interface, const 
 			 .src_reg = BPF_PSEUDO_MAP_FD,
 			 .imm = redirect->map_fd},
 			{.code = 0},
-			{.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_3, .imm = XDP_PASS},
+			{.code = BPF_ALU64 | BPF_MOV | BPF_K,
+			 .dst_reg = BPF_REG_3,
+			 .imm = XDP_PASS},
 			{.code = BPF_JMP | BPF_CALL, .imm = BPF_FUNC_redirect_map},
 			{.code = BPF_JMP | BPF_EXIT},
 		};
@@ -149,7 +150,8 @@ static uint64_t put_tx(struct xsk *xsk, struct umem *umem, uint32_t n)
 	for (uint32_t i = 0; i < n; i++) {
 		struct xdp_desc *desc = xsk_ring_prod__tx_desc(&xsk->tx, index + i);
 
-		*desc = (struct xdp_desc){.addr = umem_frame_addr(umem, umem_take(umem)), .len = 60};
+		*desc = (struct xdp_desc){.addr = umem_frame_addr(umem, umem_take(umem)),
+					  .len = 60};
 		first = i == 0 ? desc->addr : first;
 		memcpy(umem->area + desc->addr, head, sizeof(head));
 		memcpy(umem->area + desc->addr + sizeof(head), &i, sizeof(i));
@@ -308,7 +310,8 @@ static void test_sockets_of_two_ports_share_one_umem(void **state)
 	assert_true(env_wait(has_completed, &wanted));
 	assert_int_equal(xsk_ring_cons__peek(&tx.completion, 64, &index), 50);
 	for (uint32_t i = 0; i < 50; i++)
-		assert_true(*xsk_ring_cons__comp_addr(&tx.completion, index + i) - first < 50 * 2048);
+		assert_true(*xsk_ring_cons__comp_addr(&tx.completion, index + i) - first <
+			    50 * 2048);
 	redirect_end(&redirect);
 	xsk_close(&rx);
 	xsk_close(&tx);

@@ -75,15 +75,15 @@ static void ring_init(struct fake_ring *ring, uint32_t size, uint32_t start, boo
 }
 
 /* The worker's view of a ring, as map_rings() of kern/xsk.c makes it. */
-#define VIEW_INIT(view_, ring_, entries_, lead_)           \
-	do {                                               \
-		(view_)->mask = (ring_)->size - 1;         \
-		(view_)->size = (ring_)->size;             \
-		(view_)->producer = &(ring_)->producer;    \
-		(view_)->consumer = &(ring_)->consumer;    \
-		(view_)->flags = &(ring_)->flags;          \
-		(view_)->ring = (entries_);                \
-		(view_)->cached_prod = (ring_)->producer;  \
+#define VIEW_INIT(view_, ring_, entries_, lead_)                    \
+	do {                                                        \
+		(view_)->mask = (ring_)->size - 1;                  \
+		(view_)->size = (ring_)->size;                      \
+		(view_)->producer = &(ring_)->producer;             \
+		(view_)->consumer = &(ring_)->consumer;             \
+		(view_)->flags = &(ring_)->flags;                   \
+		(view_)->ring = (entries_);                         \
+		(view_)->cached_prod = (ring_)->producer;           \
 		(view_)->cached_cons = (ring_)->consumer + (lead_); \
 	} while (0)
 
@@ -288,9 +288,10 @@ void fake_check_given(const struct fake_lane *fake, uint8_t *seen)
 	for (uint32_t i = tx->consumer; i != tx->producer; i++)
 		check_given(fake, seen, tx->descs[i & (tx->size - 1)].addr, FRAME_TX(tag));
 	for (uint32_t i = 0; i < fake->n_flying; i++)
-		check_given(fake, seen,
-			    fake->flying[(fake->flying_first + i) % fake->memory->umem->n_frames].addr,
-			    FRAME_TX(tag));
+		check_given(
+			fake, seen,
+			fake->flying[(fake->flying_first + i) % fake->memory->umem->n_frames].addr,
+			FRAME_TX(tag));
 }
 
 void fake_let_go(struct fake_lane *fake)

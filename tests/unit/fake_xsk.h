@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * AF_XDP without a kernel: the four rings of a socket in plain memory, and the kernel's side of them
- * as functions that a test calls. xsk_wake_tx() and xsk_wake_rx() are replaced by -Wl,--wrap.
+ * AF_XDP without a kernel: the four rings of a socket in plain memory, and the kernel's side of
+ * them as functions that a test calls. xsk_wake_tx() and xsk_wake_rx() are replaced by -Wl,--wrap.
  *
  * The fake kernel keeps its own books: held[] says of each frame whether the kernel has it. A frame
  * that the worker gives away twice stops the test there and then; that is the strongest thing that
@@ -18,10 +18,11 @@
 #include "kern/umem.h"
 #include "util/macros.h"
 
-#define FAKE_MAX_LANES 8
-#define FAKE_HEADROOM 256 /* XDP_PACKET_HEADROOM: where the kernel puts a packet in a frame */
+#define FAKE_MAX_LANES 16
+#define FAKE_HEADROOM  256 /* XDP_PACKET_HEADROOM: where the kernel puts a packet in a frame */
 
-/* Who has a frame, as the fake kernel sees it. A packet is received in one step, so only tx lasts. */
+/* Who has a frame, as the fake kernel sees it. A packet is received in one step, so only tx lasts.
+ */
 enum fake_holder { FAKE_USER, FAKE_KERNEL_TX };
 
 struct fake_umem {
@@ -40,7 +41,7 @@ struct fake_ring {
 	uint32_t consumer CACHE_ALIGNED;
 	uint32_t flags CACHE_ALIGNED;
 	uint32_t size;
-	uint64_t *addrs;	 /* fill, completion */
+	uint64_t *addrs;        /* fill, completion */
 	struct xdp_desc *descs; /* rx, tx */
 };
 
@@ -54,7 +55,7 @@ struct fake_lane {
 	/* What xsk_wake_tx() answers: entry by entry, then 0 for ever; and how many it sends. */
 	const int *wake_script;
 	uint32_t n_wake_script;
-	uint32_t wake_budget;	 /* packets that one wakeup takes off the tx ring */
+	uint32_t wake_budget; /* packets that one wakeup takes off the tx ring */
 	int wake_rx_result;
 	uint32_t n_wakes_tx, n_wakes_rx;
 	/* Sees each packet that leaves; may be NULL. */
@@ -97,7 +98,8 @@ void fake_set_readable(struct fake_lane *fake, bool is_readable);
 
 /*
  * Every frame that the worker gave this lane and the kernel has not given back, on the rings or
- * beyond: marks it in seen[] and asserts that none was marked before and that its owner byte is right.
+ * beyond: marks it in seen[] and asserts that none was marked before and that its owner byte is
+ * right.
  */
 void fake_check_given(const struct fake_lane *fake, uint8_t *seen);
 

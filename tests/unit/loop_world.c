@@ -61,8 +61,7 @@ void world_free(struct world *world)
 
 struct worker_set *world_next_set(struct world *world)
 {
-	struct worker_set *next =
-		&world->sets[world->worker.set == &world->sets[0] ? 1 : 0];
+	struct worker_set *next = &world->sets[world->worker.set == &world->sets[0] ? 1 : 0];
 
 	if (world->worker.set)
 		*next = *world->worker.set;
@@ -72,8 +71,7 @@ struct worker_set *world_next_set(struct world *world)
 
 void world_publish(struct world *world)
 {
-	struct worker_set *next =
-		&world->sets[world->worker.set == &world->sets[0] ? 1 : 0];
+	struct worker_set *next = &world->sets[world->worker.set == &world->sets[0] ? 1 : 0];
 	uint64_t generation = worker_publish(&world->worker, next);
 
 	assert(worker_seen(&world->worker) == generation - 1);

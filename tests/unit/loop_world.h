@@ -9,7 +9,7 @@
 #include "fake_xsk.h"
 
 #define WORLD_LANES 4
-#define WORLD_NS (1000 * NSEC_PER_SEC) /* the fake clock starts here */
+#define WORLD_NS    (1000 * NSEC_PER_SEC) /* the fake clock starts here */
 
 struct world {
 	struct worker worker;
@@ -17,14 +17,14 @@ struct world {
 	struct fake_lane fakes[WORLD_LANES];
 	struct fake_umem memories[WORKER_MAX_UMEMS];
 	struct worker_set sets[2]; /* in use, and the next */
-	uint32_t n_lanes;	   /* that exist; a set may serve fewer */
-	uint64_t beat_line;	   /* stands for a line of a port's heartbeat map */
+	uint32_t n_lanes;          /* that exist; a set may serve fewer */
+	uint64_t beat_line;        /* stands for a line of a port's heartbeat map */
 };
 
 struct world_spec {
 	uint32_t n_lanes;
 	uint32_t n_frames;
-	uint32_t n_umems;	 /* with two, odd lanes are in the second */
+	uint32_t n_umems;        /* with two, odd lanes are in the second */
 	struct fake_sizes sizes; /* zeroes: 512 each, from 0 */
 };
 

@@ -1,15 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The worker's turn on fake rings: what crosses, in what order, how far it goes when a ring is full.
- * Broken kernels are in test_loop_faults.c, set changes in test_loop_sets.c.
+ * The worker's turn on fake rings: what crosses, in what order, how far it goes when a ring is
+ * full. Broken kernels are in test_loop_faults.c, set changes in test_loop_sets.c.
  */
+#include <cmocka.h>
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include <cmocka.h>
 
 #include "loop_world.h"
 
@@ -61,7 +60,8 @@ static void test_a_burst_crosses_in_order_with_address_and_length_kept(void **st
 	for (uint32_t i = 0; i < ARRAY_SIZE(given); i++) {
 		given[i].len = 60 + 9 * i;
 		n_bytes += given[i].len;
-		assert_true(fake_receive(&w->fakes[0], &i, sizeof(i), given[i].len, &given[i].addr));
+		assert_true(
+			fake_receive(&w->fakes[0], &i, sizeof(i), given[i].len, &given[i].addr));
 	}
 	assert_int_equal(world_turn(w), 64);
 	assert_int_equal(log.n, 64);
@@ -155,8 +155,8 @@ static void test_empty_rings_cost_no_system_call(void **state)
 static void test_a_full_tx_ring_drops_and_gets_its_frames_back(void **state)
 {
 	const struct fake_sizes sizes = {.fill = 512, .rx = 512, .tx = 64, .completion = 512};
-	struct world *w = world_new(
-		&(struct world_spec){.n_lanes = 2, .n_frames = 4096, .sizes = sizes});
+	struct world *w =
+		world_new(&(struct world_spec){.n_lanes = 2, .n_frames = 4096, .sizes = sizes});
 	struct fake_lane *out = &w->fakes[1];
 
 	out->wake_budget = 0; /* the kernel sends nothing */
@@ -181,8 +181,8 @@ static void test_a_full_tx_ring_drops_and_gets_its_frames_back(void **state)
 static void test_a_full_tx_ring_gives_the_kernel_one_chance_before_dropping(void **state)
 {
 	const struct fake_sizes sizes = {.fill = 512, .rx = 512, .tx = 64, .completion = 512};
-	struct world *w = world_new(
-		&(struct world_spec){.n_lanes = 2, .n_frames = 4096, .sizes = sizes});
+	struct world *w =
+		world_new(&(struct world_spec){.n_lanes = 2, .n_frames = 4096, .sizes = sizes});
 	static const int script[] = {-EAGAIN};
 
 	w->fakes[1].wake_budget = 0;
@@ -200,8 +200,8 @@ static void test_a_full_tx_ring_gives_the_kernel_one_chance_before_dropping(void
 static void test_no_more_is_sent_than_the_completion_ring_can_take_back(void **state)
 {
 	const struct fake_sizes sizes = {.fill = 512, .rx = 512, .tx = 512, .completion = 32};
-	struct world *w = world_new(
-		&(struct world_spec){.n_lanes = 2, .n_frames = 4096, .sizes = sizes});
+	struct world *w =
+		world_new(&(struct world_spec){.n_lanes = 2, .n_frames = 4096, .sizes = sizes});
 
 	(void)fake_receive_n(&w->fakes[0], 64, 60);
 	assert_int_equal(world_turn(w), 64);
@@ -335,8 +335,8 @@ static void test_ring_indices_wrap(void **state)
 
 static void test_unlike_modes_copy_every_byte_between_the_umems(void **state)
 {
-	struct world *w = world_new(
-		&(struct world_spec){.n_lanes = 2, .n_frames = 2048, .n_umems = 2});
+	struct world *w =
+		world_new(&(struct world_spec){.n_lanes = 2, .n_frames = 2048, .n_umems = 2});
 	static struct sent_log log;
 	uint8_t bytes[1514];
 	uint64_t addr;
@@ -364,8 +364,8 @@ static void test_unlike_modes_copy_every_byte_between_the_umems(void **state)
 static void test_an_exhausted_target_umem_drops_and_is_seen_in_min_free(void **state)
 {
 	const struct fake_sizes sizes = {.fill = 128, .rx = 128, .tx = 128, .completion = 128};
-	struct world *w = world_new(&(struct world_spec){
-		.n_lanes = 2, .n_frames = 138, .n_umems = 2, .sizes = sizes});
+	struct world *w = world_new(
+		&(struct world_spec){.n_lanes = 2, .n_frames = 138, .n_umems = 2, .sizes = sizes});
 
 	w->fakes[1].wake_budget = 0;
 	assert_int_equal(w->worker.umems[1].n_free, 10);

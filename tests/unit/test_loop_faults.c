@@ -3,17 +3,19 @@
  * The worker against a kernel that errs: descriptors and completions that cannot be, wakeups that
  * fail. Nothing may be lost, sent twice or retried for ever.
  */
+#include <cmocka.h>
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <cmocka.h>
-
 #include "loop_world.h"
 
-#define SIZES(n) {.fill = (n), .rx = (n), .tx = (n), .completion = (n)}
+#define SIZES(n)                                                     \
+	{                                                            \
+		.fill = (n), .rx = (n), .tx = (n), .completion = (n) \
+	}
 
 static struct world *world_of_two(void)
 {
@@ -38,8 +40,8 @@ static void expect_one_drop(struct world *w, enum drop_reason reason)
 
 static void test_an_address_out_of_range_is_dropped(void **state)
 {
-	static const uint64_t addrs[] = {4096ULL << 11, UINT64_MAX, 1ULL << 63,
-					 (1ULL << 43) + 256, (4096ULL << 11) + 256};
+	static const uint64_t addrs[] = {4096ULL << 11, UINT64_MAX, 1ULL << 63, (1ULL << 43) + 256,
+					 (4096ULL << 11) + 256};
 	struct world *w = world_of_two();
 
 	for (size_t i = 0; i < ARRAY_SIZE(addrs); i++) {
@@ -303,7 +305,8 @@ static void test_a_port_that_is_down_is_not_asked_again_until_something_changes(
 	(void)fake_receive_n(&w->fakes[0], 1, 60);
 	(void)world_turn(w);
 	assert_int_equal(out->n_wakes_tx, 2);
-	/* The link comes back: control publishes a set, and what waited leaves without new traffic. */
+	/* The link comes back: control publishes a set, and what waited leaves without new traffic.
+	 */
 	out->wake_budget = UINT32_MAX;
 	(void)world_next_set(w);
 	world_publish(w);
@@ -396,7 +399,8 @@ int main(void)
 		cmocka_unit_test(test_a_wakeup_that_leaves_packets_is_repeated_next_turn),
 		cmocka_unit_test(test_a_small_kernel_budget_gets_the_wakeups_that_a_burst_needs),
 		cmocka_unit_test(test_calls_are_bounded_when_the_ring_is_full_and_stays_so),
-		cmocka_unit_test(test_a_port_that_is_down_is_not_asked_again_until_something_changes),
+		cmocka_unit_test(
+			test_a_port_that_is_down_is_not_asked_again_until_something_changes),
 		cmocka_unit_test(test_a_missing_out_port_drops_and_keeps_the_frames),
 		cmocka_unit_test(test_zero_copy_is_woken_only_when_it_asks),
 		cmocka_unit_test(

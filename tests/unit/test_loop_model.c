@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Many random turns against a simple oracle. The fake kernel receives, sends and completes at random
- * and errs in every way that test_loop_faults.c knows; sets change, lanes go and come back.
+ * Many random turns against a simple oracle. The fake kernel receives, sends and completes at
+ * random and errs in every way that test_loop_faults.c knows; sets change, lanes go and come back.
  *
  * What the oracle demands, beside world_check() after every turn:
- *   - a packet that was received whole leaves at most once, by the right lane, with its bytes, and in
- *     the order of its lane;
+ *   - a packet that was received whole leaves at most once, by the right lane, with its bytes, and
+ * in the order of its lane;
  *   - each bad descriptor is counted by its reason, and nothing else is;
  *   - all the rest is forwarded or dropped for a reason that the situation allows.
  *
  * The seed is printed; SLUICE_SEED=N repeats a run.
  */
+#include <cmocka.h>
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -19,11 +20,9 @@
 #include <string.h>
 #include <time.h>
 
-#include <cmocka.h>
-
 #include "loop_world.h"
 
-#define N_TURNS 100000
+#define N_TURNS         100000
 #define MAX_WAKE_ERRORS 8
 
 /* The bytes that a good packet carries after its Ethernet header. */
@@ -37,8 +36,8 @@ struct model {
 	struct world *w;
 	uint64_t random;
 	uint64_t next_seq[WORLD_LANES];
-	uint64_t last_sent[WORLD_LANES]; /* seq of the latest packet of lane i that left */
-	uint64_t n_bad[WORLD_LANES][DROP_N];	/* injected, or lost with a lane */
+	uint64_t last_sent[WORLD_LANES];     /* seq of the latest packet of lane i that left */
+	uint64_t n_bad[WORLD_LANES][DROP_N]; /* injected, or lost with a lane */
 	uint64_t n_bad_completions[WORLD_LANES];
 	uint64_t n_sent;
 	uint32_t out_of[WORLD_LANES];
@@ -90,7 +89,7 @@ static void receive_bad(struct model *m, uint32_t lane)
 		uint32_t len;
 		enum drop_reason reason;
 	} kinds[] = {
-		{0, DROP_MALFORMED}, {13, DROP_MALFORMED},	{1515, DROP_MTU},
+		{0, DROP_MALFORMED}, {13, DROP_MALFORMED},  {1515, DROP_MTU},
 		{1600, DROP_MTU},    {1793, DROP_INTERNAL}, {UINT32_MAX, DROP_INTERNAL},
 	};
 	uint32_t kind = random_below(m, ARRAY_SIZE(kinds));
@@ -132,7 +131,8 @@ static void complete_foreign(struct model *m, uint32_t lane)
 	uint32_t frame = random_below(m, umem->n_frames + 2);
 	uint32_t n_waiting = fake->completion.producer - fake->completion.consumer;
 
-	/* All taken in the next turn, and not by the last chance of a full ring after new packets. */
+	/* All taken in the next turn, and not by the last chance of a full ring after new packets.
+	 */
 	if (fake->lane->n_tx == 0 || n_waiting >= 200 ||
 	    !is_all_taken(&fake->lane->xsk.completion) ||
 	    n_waiting + fake->n_flying + (fake->tx.producer - fake->tx.consumer) >=
@@ -262,9 +262,7 @@ static void test_random_turns(void **state)
 		/* plenty of everything */
 		{.n_lanes = 2, .n_frames = 4096},
 		/* four lanes; small rings, few frames, indices that wrap */
-		{.n_lanes = 4,
-		 .n_frames = 640,
-		 .sizes = {128, 64, 64, 128, UINT32_MAX - 100000}},
+		{.n_lanes = 4, .n_frames = 640, .sizes = {128, 64, 64, 128, UINT32_MAX - 100000}},
 		/* two UMEMs and a completion ring smaller than tx */
 		{.n_lanes = 4, .n_frames = 600, .n_umems = 2, .sizes = {128, 256, 128, 64, 7}},
 		/* three lanes: two send to lane 0 */

@@ -2,12 +2,11 @@
 /*
  * Between turns: taking up a new set, quarantine and its end, beats, the published frame states.
  */
+#include <cmocka.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include <cmocka.h>
 
 #include "loop_world.h"
 
@@ -96,8 +95,8 @@ static void test_a_rebuilt_lane_may_take_the_tag_that_its_own_set_reclaims(void 
 
 static void test_quarantine_is_kept_for_each_umem(void **state)
 {
-	struct world *w = world_new(
-		&(struct world_spec){.n_lanes = 4, .n_frames = 2048, .n_umems = 2});
+	struct world *w =
+		world_new(&(struct world_spec){.n_lanes = 4, .n_frames = 2048, .n_umems = 2});
 	struct worker_set *set = world_next_set(w);
 
 	/* Lanes 2 and 3 go: one in each UMEM. */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Packet memory: the region as the kernel sees it, and the books over its frames. */
+#include <cmocka.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
@@ -9,8 +10,6 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
-
-#include <cmocka.h>
 
 #include "kern/umem.h"
 
@@ -90,8 +89,10 @@ static void test_packets_stay_out_of_core_files(void **state)
 static void test_odd_sizes_are_refused_and_nothing_stays_open(void **state)
 {
 	static const struct umem_spec specs[] = {
-		{.n_frames = 0, .frame_size_bytes = 2048},    {.n_frames = 8, .frame_size_bytes = 0},
-		{.n_frames = 8, .frame_size_bytes = 1024},    {.n_frames = 8, .frame_size_bytes = 3000},
+		{.n_frames = 0, .frame_size_bytes = 2048},
+		{.n_frames = 8, .frame_size_bytes = 0},
+		{.n_frames = 8, .frame_size_bytes = 1024},
+		{.n_frames = 8, .frame_size_bytes = 3000},
 		{.n_frames = 8, .frame_size_bytes = 8192},
 	};
 

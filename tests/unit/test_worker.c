@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The worker's thread, real, on fake rings: hand-over of sets, sleeping, stopping, pinning. The fake
- * kernel runs on the test's own thread, so that every ring has a peer on another one (TSan).
+ * The worker's thread, real, on fake rings: hand-over of sets, sleeping, stopping, pinning. The
+ * fake kernel runs on the test's own thread, so that every ring has a peer on another one (TSan).
  */
+#include <cmocka.h>
 #include <errno.h>
 #include <pthread.h>
 #include <sched.h>
@@ -11,8 +12,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-
-#include <cmocka.h>
 
 #include "loop_world.h"
 #include "util/clock.h"
