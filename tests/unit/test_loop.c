@@ -3,14 +3,12 @@
  * The worker's turn on fake rings: what crosses, in what order, how far it goes when a ring is
  * full. Broken kernels are in test_loop_faults.c, set changes in test_loop_sets.c.
  */
-#include <cmocka.h>
 #include <errno.h>
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "loop_world.h"
+#include "unit.h"
 
 /* What left a lane, in order. */
 struct sent_log {

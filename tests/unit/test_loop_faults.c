@@ -3,14 +3,12 @@
  * The worker against a kernel that errs: descriptors and completions that cannot be, wakeups that
  * fail. Nothing may be lost, sent twice or retried for ever.
  */
-#include <cmocka.h>
 #include <errno.h>
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "loop_world.h"
+#include "unit.h"
 
 #define SIZES(n)                                                     \
 	{                                                            \

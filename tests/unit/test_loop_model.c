@@ -11,16 +11,14 @@
  *
  * The seed is printed; SLUICE_SEED=N repeats a run.
  */
-#include <cmocka.h>
 #include <errno.h>
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
 #include "loop_world.h"
+#include "unit.h"
 
 #define N_TURNS         100000
 #define MAX_WAKE_ERRORS 8

@@ -2,13 +2,11 @@
 /*
  * Between turns: taking up a new set, quarantine and its end, beats, the published frame states.
  */
-#include <cmocka.h>
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "loop_world.h"
+#include "unit.h"
 
 static struct world *world_of_two(void)
 {

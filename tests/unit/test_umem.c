@@ -1,10 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Packet memory: the region as the kernel sees it, and the books over its frames. */
-#include <cmocka.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +9,7 @@
 #include <sys/stat.h>
 
 #include "kern/umem.h"
+#include "unit.h"
 
 static struct umem umem_of(uint32_t n_frames, uint32_t frame_size_bytes)
 {

@@ -3,17 +3,15 @@
  * The worker's thread, real, on fake rings: hand-over of sets, sleeping, stopping, pinning. The
  * fake kernel runs on the test's own thread, so that every ring has a peer on another one (TSan).
  */
-#include <cmocka.h>
 #include <errno.h>
 #include <pthread.h>
 #include <sched.h>
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
 #include "loop_world.h"
+#include "unit.h"
 #include "util/clock.h"
 
 #define DEADLINE_NS (10 * NSEC_PER_SEC)
