@@ -1,0 +1,615 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * control/link on real devices: what is read of veth, tap and their masters, what is told when
+ * they change, and what can be set. Each test has a network namespace of its own, which goes with
+ * it, and a sysfs that shows that namespace.
+ */
+#include <arpa/inet.h>
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/bpf.h>
+#include <linux/if_tun.h>
+#include <linux/rtnetlink.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mount.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "control/link_internal.h"
+#include "tests/unit/unit.h"
+#include "util/macros.h"
+
+#define EXIT_SKIPPED 77
+
+static char sysfs[] = "/tmp/sluice-links-XXXXXX";
+static struct links *links;
+
+static void sh(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+
+static void sh(const char *fmt, ...)
+{
+	char command[512];
+	va_list args;
+	int status;
+
+	va_start(args, fmt);
+	(void)vsnprintf(command, sizeof(command), fmt, args);
+	va_end(args);
+	status = system(command);
+	if (status != 0)
+		fail_msg("%s: status %d", command, status);
+}
+
+static int enter(void **state)
+{
+	if (unshare(CLONE_NEWNET) < 0 || mount("sysfs", sysfs, "sysfs", 0, NULL) < 0)
+		return -1;
+	if (links_open(&links) < 0)
+		return -1;
+	links->sysfs_root = sysfs;
+	return 0;
+}
+
+static int leave(void **state)
+{
+	links_close(links);
+	links = NULL;
+	return umount2(sysfs, MNT_DETACH);
+}
+
+static struct link read_link(const char *name)
+{
+	struct link link;
+
+	assert_int_equal(link_read(links, name, &link), 0);
+	return link;
+}
+
+/* --- What a link is --------------------------------------------------------------------------- */
+
+static void test_a_missing_interface_is_a_value(void **state)
+{
+	struct link link = read_link("nothing0");
+
+	assert_false(link.exists);
+	assert_string_equal(link.name, "nothing0");
+	assert_int_equal(link.numa_node, -1);
+	assert_int_equal(link.ifindex, 0);
+}
+
+static void test_an_alternative_name_is_not_the_name(void **state)
+{
+	sh("ip link add va type veth peer name vb");
+	sh("ip link property add dev va altname other");
+	assert_false(read_link("other").exists);
+	assert_true(read_link("va").exists);
+}
+
+static void test_a_veth_tells_what_it_is(void **state)
+{
+	static const uint8_t address[6] = {2, 0, 0, 0, 0, 0x17};
+	struct link link;
+
+	sh("ip link add va address 02:00:00:00:00:17 mtu 1400 type veth peer name vb");
+	link = read_link("va");
+	assert_true(link.exists);
+	assert_int_equal(link.ifindex, if_nametoindex("va"));
+	assert_memory_equal(link.address, address, sizeof(address));
+	assert_int_equal(link.mtu, 1400);
+	assert_true(link.is_ethernet);
+	assert_string_equal(link.kind, "veth");
+	assert_string_equal(link.driver, "veth");
+	assert_int_equal(link.numa_node, -1);
+	assert_int_equal(link.xdp_prog_id, 0);
+	assert_false(link.is_up);
+	assert_false(link.has_carrier);
+	sh("ip link set va up && ip link set vb up");
+	link = read_link("va");
+	assert_true(link.is_up);
+	assert_true(link.has_carrier);
+	sh("ip link set vb down");
+	assert_false(read_link("va").has_carrier);
+	assert_false(read_link("lo").is_ethernet);
+}
+
+static void expect_queues(const char *name, unsigned n_rx, unsigned n_tx)
+{
+	struct link link = read_link(name);
+
+	assert_int_equal(link.n_rx_queues, n_rx);
+	assert_int_equal(link.n_tx_queues, n_tx);
+}
+
+/* rtnetlink tells the queues that were allocated: for `few`, as many as the machine has CPUs. */
+static void test_queues_of_a_veth_are_those_in_use(void **state)
+{
+	sh("ip link add va numrxqueues 4 numtxqueues 3 type veth"
+	   " peer name vb numrxqueues 2 numtxqueues 4");
+	sh("ip link add few type veth peer name other");
+	expect_queues("va", 4, 3);
+	expect_queues("vb", 2, 4);
+	expect_queues("few", 1, 1);
+	sh("ethtool -L va rx 2 tx 1");
+	expect_queues("va", 2, 1);
+	/* A kernel without ethtool netlink says the same by ioctl. */
+	links->ethtool.ethtool_family = 0;
+	expect_queues("va", 2, 1);
+	expect_queues("vb", 2, 4);
+}
+
+/* A tap has no channels, and 256 allocated queues. */
+static void test_queues_of_a_tap_are_those_that_are_open(void **state)
+{
+	int fds[4];
+
+	for (unsigned i = 0; i < ARRAY_SIZE(fds); i++) {
+		struct ifreq request = {.ifr_name = "tap4",
+					.ifr_flags = IFF_TAP | IFF_NO_PI | IFF_MULTI_QUEUE};
+
+		fds[i] = open("/dev/net/tun", O_RDWR | O_CLOEXEC);
+		assert_in_range(fds[i], 0, 1 << 20);
+		assert_int_equal(ioctl(fds[i], TUNSETIFF, &request), 0);
+	}
+	expect_queues("tap4", 4, 4); /* down: by sysfs */
+	sh("ip link set tap4 up");
+	links->sysfs_root = "/nonexistent";
+	expect_queues("tap4", 4, 4); /* by the netdev family */
+	links->sysfs_root = sysfs;
+	links->ethtool.netdev_family = 0;
+	expect_queues("tap4", 4, 4); /* before 6.8: by sysfs */
+	assert_string_equal(read_link("tap4").driver, "tun");
+	assert_string_equal(read_link("tap4").kind, "tun");
+	close_fdp(&fds[3]);
+	expect_queues("tap4", 3, 3);
+	for (unsigned i = 0; i < 3; i++)
+		close_fdp(&fds[i]);
+}
+
+static void test_a_program_on_the_interface_is_seen(void **state)
+{
+	static const struct bpf_insn pass[] = {
+		{.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_0, .imm = XDP_PASS},
+		{.code = BPF_JMP | BPF_EXIT},
+	};
+	static const uint32_t modes[] = {XDP_FLAGS_DRV_MODE, XDP_FLAGS_SKB_MODE};
+	struct bpf_prog_info info = {0};
+	uint32_t size = sizeof(info);
+	int fd = bpf_prog_load(BPF_PROG_TYPE_XDP, "pass", "GPL", pass, ARRAY_SIZE(pass), NULL);
+	int ifindex;
+
+	assert_in_range(fd, 0, 1 << 20);
+	assert_int_equal(bpf_obj_get_info_by_fd(fd, &info, &size), 0);
+	sh("ip link add va type veth peer name vb");
+	ifindex = (int)if_nametoindex("va");
+	for (unsigned i = 0; i < ARRAY_SIZE(modes); i++) {
+		assert_int_equal(bpf_xdp_attach(ifindex, fd, modes[i], NULL), 0);
+		assert_int_equal(read_link("va").xdp_prog_id, info.id);
+		assert_int_equal(bpf_xdp_detach(ifindex, modes[i], NULL), 0);
+	}
+	assert_int_equal(read_link("va").xdp_prog_id, 0);
+	close_fdp(&fd);
+}
+
+/* --- The host on it --------------------------------------------------------------------------- */
+
+static void test_addresses_are_counted_but_link_local_ones(void **state)
+{
+	sh("ip link add va type veth peer name vb");
+	sh("ip link set va up && ip link set vb up");
+	assert_int_equal(read_link("va").host.n_addresses, 0);
+	sh("ip addr add fe80::17/64 dev va nodad");
+	assert_int_equal(read_link("va").host.n_addresses, 0);
+	sh("ip addr add 10.0.0.1/24 dev va && ip addr add 169.254.1.1/16 dev va");
+	sh("ip addr add 2001:db8::1/64 dev va nodad");
+	assert_int_equal(read_link("va").host.n_addresses, 3);
+	assert_int_equal(read_link("vb").host.n_addresses, 0);
+	sh("ip addr del 10.0.0.1/24 dev va");
+	assert_int_equal(read_link("va").host.n_addresses, 2);
+}
+
+static void expect_default_route(const char *how, bool on_va, bool on_vb)
+{
+	print_message("%s\n", how);
+	assert_int_equal(read_link("va").host.has_default_route, on_va);
+	assert_int_equal(read_link("vb").host.has_default_route, on_vb);
+}
+
+static void test_default_routes_are_found_however_they_are_made(void **state)
+{
+	sh("ip link add va type veth peer name vb");
+	sh("ip link set va up && ip link set vb up");
+	expect_default_route("no route", false, false);
+	sh("ip route add 10.0.0.0/8 dev va && ip route add 0.0.0.0/1 dev va");
+	expect_default_route("not default", false, false);
+	sh("ip route add default dev va table 100");
+	expect_default_route("another table", false, false);
+	sh("ip route add blackhole default metric 5");
+	expect_default_route("blackhole", false, false);
+	sh("ip route add default dev va");
+	expect_default_route("dev", true, false);
+	sh("ip route del default dev va");
+	sh("ip route add default nexthop dev va nexthop dev vb");
+	expect_default_route("multipath", true, true);
+	sh("ip route del default nexthop dev va nexthop dev vb");
+	expect_default_route("deleted", false, false);
+	sh("ip nexthop add id 7 dev vb && ip route add default nhid 7");
+	expect_default_route("nexthop object", false, true);
+	sh("ip route del default nhid 7");
+	sh("ip -6 route add default dev va");
+	expect_default_route("IPv6", true, false);
+}
+
+static void test_a_master_is_named(void **state)
+{
+	sh("ip link add br0 type bridge && ip link add va type veth peer name vb");
+	assert_string_equal(read_link("va").host.master, "");
+	sh("ip link set va master br0");
+	assert_string_equal(read_link("va").host.master, "br0");
+	assert_string_equal(read_link("va").kind, "veth");
+	assert_string_equal(read_link("br0").kind, "bridge");
+}
+
+/* --- sysfs ------------------------------------------------------------------------------------ */
+
+/* The test's own tree, as of a virtio interface: node and interrupts are the parent's. */
+static void test_node_and_interrupts_are_read_one_level_up_for_virtio(void **state)
+{
+	char tree[] = "/tmp/sluice-sysfs-XXXXXX";
+	struct link link = {.name = "n1",
+			    .exists = true,
+			    .ifindex = 5,
+			    .is_ethernet = true,
+			    .address = {2, 0, 0, 0, 0, 9},
+			    .numa_node = -1};
+
+	assert_non_null(mkdtemp(tree));
+	sh("cd %s && mkdir -p class/net pci/msi_irqs pci/virtio1/net/n1/queues/rx-0 "
+	   "pci/virtio1/net/n1/queues/tx-0 irq/40 irq/9 && ln -s ../../pci/virtio1/net/n1 "
+	   "class/net/n1 && ln -s ../.. pci/virtio1/net/n1/device && echo 5 > class/net/n1/ifindex "
+	   "&& echo 02:00:00:00:00:09 > class/net/n1/address && echo 1 > pci/numa_node && "
+	   "touch pci/msi_irqs/40 pci/msi_irqs/9 && echo 2-3 > irq/40/effective_affinity_list && "
+	   "echo 6 > irq/9/smp_affinity_list",
+	   tree);
+	assert_true(link_sysfs_read(tree, tree, true, &link));
+	assert_int_equal(link.numa_node, 1);
+	assert_int_equal(link.n_rx_queues, 1);
+	assert_int_equal(link.n_irqs, 2);
+	assert_int_equal(link.irqs[0].irq, 9);
+	assert_int_equal(link.irqs[0].cpu, 6);
+	assert_int_equal(link.irqs[1].irq, 40);
+	assert_int_equal(link.irqs[1].cpu, 2);
+	/* As of a physical one, and one that does not know its node. */
+	sh("echo 3 > %s/pci/virtio1/numa_node", tree);
+	assert_true(link_sysfs_read(tree, tree, false, &link));
+	assert_int_equal(link.numa_node, 3);
+	sh("echo -1 > %s/pci/virtio1/numa_node", tree);
+	assert_true(link_sysfs_read(tree, tree, false, &link));
+	assert_int_equal(link.numa_node, -1);
+	sh("rm -r %s", tree);
+}
+
+/* /sys of another namespace has the name too, but another device under it. */
+static void test_a_foreign_sysfs_is_not_believed(void **state)
+{
+	char tree[] = "/tmp/sluice-sysfs-XXXXXX";
+	struct link link;
+
+	sh("ip link add va address 02:00:00:00:00:09 type veth peer name vb");
+	link = read_link("va");
+	assert_non_null(mkdtemp(tree));
+	sh("mkdir -p %s/class/net/va/device && echo 1 > %s/class/net/va/device/numa_node", tree,
+	   tree);
+	sh("echo 02:00:00:00:00:09 > %s/class/net/va/address", tree);
+	sh("echo %u > %s/class/net/va/ifindex", link.ifindex + 1, tree);
+	assert_false(link_sysfs_read(tree, tree, true, &link));
+	assert_int_equal(link.numa_node, -1);
+	sh("echo %u > %s/class/net/va/ifindex", link.ifindex, tree);
+	sh("echo 02:00:00:00:00:08 > %s/class/net/va/address", tree);
+	assert_false(link_sysfs_read(tree, tree, true, &link));
+	sh("echo 02:00:00:00:00:09 > %s/class/net/va/address", tree);
+	assert_true(link_sysfs_read(tree, tree, true, &link));
+	assert_int_equal(link.numa_node, 1);
+	sh("rm -r %s", tree);
+}
+
+/* --- Offloads and promiscuity ----------------------------------------------------------------- */
+
+static void switch_offload(enum link_offload offload)
+{
+	uint32_t ifindex = if_nametoindex("va");
+
+	assert_int_equal(link_set_offload(links, ifindex, offload, true), 0);
+	assert_true(read_link("va").offload_on[offload]);
+	assert_int_equal(link_set_offload(links, ifindex, offload, false), 0);
+	assert_false(read_link("va").offload_on[offload]);
+	assert_int_equal(link_set_offload(links, ifindex, offload, true), 0);
+	assert_true(read_link("va").offload_on[offload]);
+}
+
+static void test_offloads_are_switched_and_read_back(void **state)
+{
+	uint16_t family = links->ethtool.ethtool_family;
+
+	sh("ip link add va type veth peer name vb");
+	assert_int_not_equal(family, 0);
+	for (unsigned by_ioctl = 0; by_ioctl < 2; by_ioctl++) {
+		links->ethtool.ethtool_family = by_ioctl ? 0 : family;
+		switch_offload(LINK_OFFLOAD_RX_VLAN);
+		switch_offload(LINK_OFFLOAD_GRO);
+		assert_false(read_link("va").offload_fixed[LINK_OFFLOAD_RX_VLAN]);
+		assert_true(read_link("va").offload_fixed[LINK_OFFLOAD_LRO]);
+		assert_int_equal(
+			link_set_offload(links, if_nametoindex("va"), LINK_OFFLOAD_LRO, true),
+			-EOPNOTSUPP);
+	}
+}
+
+/* ethtool(8) is the judge of both ways. */
+static void test_netlink_and_ioctl_agree(void **state)
+{
+	static const char *const names[] = {"va", "br0", "lo"};
+	uint16_t family = links->ethtool.ethtool_family;
+
+	sh("ip link add va type veth peer name vb && ip link add br0 type bridge");
+	sh("ethtool -K va rx-vlan-stag-hw-parse off rx-vlan-hw-parse on");
+	for (unsigned i = 0; i < ARRAY_SIZE(names); i++) {
+		struct link a, b;
+
+		links->ethtool.ethtool_family = family;
+		a = read_link(names[i]);
+		links->ethtool.ethtool_family = 0;
+		b = read_link(names[i]);
+		assert_memory_equal(a.offload_on, b.offload_on, sizeof(a.offload_on));
+		assert_memory_equal(a.offload_fixed, b.offload_fixed, sizeof(a.offload_fixed));
+		for (unsigned offload = 0; offload < LINK_OFFLOAD_N; offload++)
+			sh("ethtool -k %s | grep -q '%s: %s%s'", names[i],
+			   offload == LINK_OFFLOAD_LRO     ? "large-receive-offload" :
+			   offload == LINK_OFFLOAD_GRO     ? "generic-receive-offload" :
+			   offload == LINK_OFFLOAD_RX_VLAN ? "rx-vlan-offload" :
+							     link_offload_names[offload],
+			   a.offload_on[offload] ? "on" : "off",
+			   a.offload_fixed[offload] ? " \\[fixed\\]" : "$");
+	}
+	assert_true(read_link("va").offload_on[LINK_OFFLOAD_RX_VLAN]);
+	assert_false(read_link("va").offload_on[LINK_OFFLOAD_RX_STAG]);
+}
+
+static void expect_promiscuity(unsigned n)
+{
+	sh("ip -d link show va | grep -q 'promiscuity %u '", n);
+}
+
+static void test_promiscuity_lasts_as_long_as_its_fd(void **state)
+{
+	uint32_t ifindex;
+	int fd = -1;
+	pid_t child;
+	int ready[2], status;
+	char byte;
+
+	sh("ip link add va type veth peer name vb");
+	ifindex = if_nametoindex("va");
+	expect_promiscuity(0);
+	assert_int_equal(link_hold_promiscuous(ifindex, &fd), 0);
+	expect_promiscuity(1);
+	close_fdp(&fd);
+	expect_promiscuity(0);
+
+	assert_int_equal(pipe2(ready, O_CLOEXEC), 0);
+	child = fork();
+	assert_int_not_equal(child, -1);
+	if (child == 0) {
+		if (link_hold_promiscuous(ifindex, &fd) == 0)
+			(void)!write(ready[1], "", 1);
+		for (;;)
+			(void)pause();
+	}
+	assert_int_equal(read(ready[0], &byte, 1), 1);
+	expect_promiscuity(1);
+	assert_int_equal(kill(child, SIGKILL), 0);
+	assert_int_equal(waitpid(child, &status, 0), child);
+	expect_promiscuity(0);
+	close_fdp(&ready[0]);
+	close_fdp(&ready[1]);
+	assert_int_equal(link_hold_promiscuous(ifindex + 1000, &fd), -ENODEV);
+}
+
+static void test_counters_are_read_alone(void **state)
+{
+	struct link link;
+
+	sh("ip link add va type veth peer name vb && ip link set va up && ip link set vb up");
+	sh("ip addr add 10.0.0.1/24 dev va");
+	link = read_link("va");
+	link.tx_dropped = 12345;
+	assert_int_equal(link_read_stats(links, link.ifindex, &link), 0);
+	assert_int_not_equal(link.tx_dropped, 12345);
+	assert_int_equal(link.host.n_addresses, 1);
+	assert_int_equal(link_read_stats(links, link.ifindex + 1000, &link), -ENODEV);
+}
+
+/* --- Events ----------------------------------------------------------------------------------- */
+
+static struct {
+	char text[1024]; /* "va vb " */
+	unsigned n_everything;
+} told;
+
+static void tell(const char *interface, void *arg)
+{
+	if (!interface) {
+		told.n_everything++;
+		return;
+	}
+	(void)snprintf(told.text + strlen(told.text), sizeof(told.text) - strlen(told.text), "%s ",
+		       interface);
+}
+
+/* Notifications are queued before the command that caused them returns: nothing to wait for. */
+static void hear(void)
+{
+	int n;
+
+	memset(&told, 0, sizeof(told));
+	do {
+		n = links_drain(links, tell, NULL);
+		assert_in_range(n, 0, 1 << 20);
+	} while (n > 0);
+}
+
+static bool heard(const char *name)
+{
+	char word[64];
+
+	(void)snprintf(word, sizeof(word), "%s ", name);
+	return strstr(told.text, word);
+}
+
+static void expect_event(const char *command, const char *name)
+{
+	hear();
+	sh("%s", command);
+	hear();
+	if (!heard(name))
+		fail_msg("after \"%s\" nothing about %s: %s", command, name, told.text);
+}
+
+static void test_changes_are_told_by_name(void **state)
+{
+	expect_event("ip link add va numrxqueues 4 numtxqueues 4 type veth peer name vb", "va");
+	assert_true(heard("vb"));
+	(void)read_link("va");
+	expect_event("ip link set va up", "va");
+	expect_event("ip link set vb up", "va"); /* carrier */
+	expect_event("ip link set va mtu 1400", "va");
+	expect_event("ip link set va address 02:00:00:00:00:01", "va");
+	expect_event("ip addr add 10.0.0.1/24 dev va", "va");
+	expect_event("ip addr del 10.0.0.1/24 dev va", "va");
+	expect_event("ip addr add 2001:db8::1/64 dev va nodad", "va");
+	expect_event("ip link add br0 type bridge && ip link set va master br0", "va");
+	expect_event("ip link set va nomaster", "va");
+	expect_event("ethtool -K va rx-vlan-hw-parse off", "va");
+	expect_event("ethtool -L va rx 2", "va");
+	expect_event("ip link del va", "va");
+	assert_true(heard("vb"));
+	assert_int_equal(told.n_everything, 0);
+}
+
+static void test_a_rename_is_told_under_both_names(void **state)
+{
+	sh("ip link add va type veth peer name vb");
+	(void)read_link("va");
+	expect_event("ip link set va name wan0", "va");
+	assert_true(heard("wan0"));
+	assert_false(read_link("va").exists);
+	assert_true(read_link("wan0").exists);
+	expect_event("ip link set wan0 name va", "wan0");
+	assert_true(heard("va"));
+	/* A new device under the name of one that went. */
+	expect_event("ip link del va && ip link add va type veth peer name vb", "va");
+}
+
+static void test_one_drain_tells_an_interface_once(void **state)
+{
+	sh("ip link add va type veth peer name vb");
+	(void)read_link("va");
+	hear();
+	for (unsigned i = 0; i < 20; i++)
+		sh("ip link set va mtu %u", 1400 + i);
+	memset(&told, 0, sizeof(told));
+	assert_in_range(links_drain(links, tell, NULL), 20, 1 << 20);
+	assert_string_equal(told.text, "va ");
+}
+
+static void test_only_default_routes_are_told(void **state)
+{
+	unsigned n = 0;
+
+	sh("ip link add va type veth peer name vb");
+	sh("ip link set va up && ip link set vb up");
+	hear();
+	sh("i=0; while [ $i -lt 250 ]; do echo route add 10.0.$i.0/24 dev va; i=$((i+1)); done"
+	   " | ip -batch -");
+	sh("ip -6 route add 2001:db8::/32 dev va");
+	hear();
+	n += told.n_everything;
+	assert_int_equal(n, 0);
+	sh("ip route add default dev va");
+	hear();
+	assert_int_equal(told.n_everything, 1);
+	sh("ip route del default dev va");
+	hear();
+	assert_int_equal(told.n_everything, 1);
+	sh("ip -6 route add default dev va");
+	hear();
+	assert_int_equal(told.n_everything, 1);
+}
+
+static void test_an_overflow_means_read_all_again(void **state)
+{
+	int size_bytes = 4096;
+
+	sh("ip link add va type veth peer name vb");
+	(void)read_link("va");
+	hear();
+	assert_int_equal(setsockopt(links_event_fd(links), SOL_SOCKET, SO_RCVBUF, &size_bytes,
+				    sizeof(size_bytes)),
+			 0);
+	sh("i=0; while [ $i -lt 100 ]; do echo link set va mtu $((1300+i)); i=$((i+1)); done"
+	   " | ip -batch -");
+	hear();
+	assert_in_range(told.n_everything, 1, 100);
+	/* The connection is whole again. */
+	expect_event("ip link set va mtu 1280", "va");
+	assert_int_equal(told.n_everything, 0);
+}
+
+#define link_test(fn) cmocka_unit_test_setup_teardown(fn, enter, leave)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		link_test(test_a_missing_interface_is_a_value),
+		link_test(test_an_alternative_name_is_not_the_name),
+		link_test(test_a_veth_tells_what_it_is),
+		link_test(test_queues_of_a_veth_are_those_in_use),
+		link_test(test_queues_of_a_tap_are_those_that_are_open),
+		link_test(test_a_program_on_the_interface_is_seen),
+		link_test(test_addresses_are_counted_but_link_local_ones),
+		link_test(test_default_routes_are_found_however_they_are_made),
+		link_test(test_a_master_is_named),
+		link_test(test_node_and_interrupts_are_read_one_level_up_for_virtio),
+		link_test(test_a_foreign_sysfs_is_not_believed),
+		link_test(test_offloads_are_switched_and_read_back),
+		link_test(test_netlink_and_ioctl_agree),
+		link_test(test_promiscuity_lasts_as_long_as_its_fd),
+		link_test(test_counters_are_read_alone),
+		link_test(test_changes_are_told_by_name),
+		link_test(test_a_rename_is_told_under_both_names),
+		link_test(test_one_drain_tells_an_interface_once),
+		link_test(test_only_default_routes_are_told),
+		link_test(test_an_overflow_means_read_all_again),
+	};
+	int r;
+
+	if (unshare(CLONE_NEWNS | CLONE_NEWNET) < 0 ||
+	    mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0) {
+		(void)printf("SKIP: cannot make namespaces: %s\n", strerror(errno));
+		return EXIT_SKIPPED;
+	}
+	if (!mkdtemp(sysfs))
+		return 1;
+	r = cmocka_run_group_tests(tests, NULL, NULL);
+	(void)rmdir(sysfs);
+	return r;
+}
