@@ -28,7 +28,8 @@
  * daemon). One cache line each, so that a beating worker disturbs nobody.
  */
 struct sluice_heartbeat {
-	__u64 beat;   /* line 1 + w: bumped by worker w, at most once a ms; a change is life, 0 is not running */
+	__u64 beat; /* line 1 + w: bumped by worker w, at most once a ms; a change is life, 0 is not
+		       running */
 	__u64 detach; /* line 0: non-zero = every frame passes to the kernel, at once */
 	__u64 pad[6];
 };
@@ -36,9 +37,9 @@ _Static_assert(sizeof(struct sluice_heartbeat) == 64, "one cache line");
 
 /* What the program is told before it is loaded (const volatile, frozen). */
 struct sluice_port_config {
-	__u32 forwards;     /* 0: `forward = pass`, every frame is the kernel's */
-	__u32 pass_control; /* 1: slow protocols, LLDP, STP go to the kernel */
-	__u32 fallback;     /* XDP_PASS or XDP_DROP: a worker's queue without a live worker */
+	__u32 forwards;      /* 0: `forward = pass`, every frame is the kernel's */
+	__u32 pass_control;  /* 1: slow protocols, LLDP, STP go to the kernel */
+	__u32 fallback;      /* XDP_PASS or XDP_DROP: a worker's queue without a live worker */
 	__u32 stall_jiffies; /* a beat that has not changed for longer is stale */
 };
 _Static_assert(sizeof(struct sluice_port_config) == 16, "no padding");
@@ -50,16 +51,16 @@ _Static_assert(sizeof(struct sluice_port_config) == 16, "no padding");
  *
  * X(ID, name, action, help)
  */
-#define SLUICE_VERDICTS(X)                                                                         \
-	X(REDIRECT, redirect, redirect, "sent to the worker of its queue")                         \
-	X(PASS_PORT, pass_port, pass, "the port is configured to pass everything")                 \
-	X(DETACHED, detached, pass, "the port is detached by the operator")                        \
-	X(NO_WORKER, no_worker, pass, "the queue belongs to no worker")                            \
-	X(CONTROL, control, pass, "link control frame, pass_control = yes")                        \
-	X(PAUSE, pause, drop, "MAC control frame (01:80:c2:00:00:01), never forwarded")            \
-	X(MALFORMED, malformed, drop, "shorter than an Ethernet header")                           \
-	X(STALE, stale, fallback, "the worker of the queue has stopped beating")                   \
-	X(NO_SOCKET, no_socket, fallback, "the queue has no socket bound")                         \
+#define SLUICE_VERDICTS(X)                                                              \
+	X(REDIRECT, redirect, redirect, "sent to the worker of its queue")              \
+	X(PASS_PORT, pass_port, pass, "the port is configured to pass everything")      \
+	X(DETACHED, detached, pass, "the port is detached by the operator")             \
+	X(NO_WORKER, no_worker, pass, "the queue belongs to no worker")                 \
+	X(CONTROL, control, pass, "link control frame, pass_control = yes")             \
+	X(PAUSE, pause, drop, "MAC control frame (01:80:c2:00:00:01), never forwarded") \
+	X(MALFORMED, malformed, drop, "shorter than an Ethernet header")                \
+	X(STALE, stale, fallback, "the worker of the queue has stopped beating")        \
+	X(NO_SOCKET, no_socket, fallback, "the queue has no socket bound")              \
 	X(INTERNAL, internal, aborted, "cannot happen")
 
 #define SLUICE_VERDICT_ID(id, name, action, help) SLUICE_V_##id,

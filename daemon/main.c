@@ -11,7 +11,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sysexits.h>
 
 #include "config.h"
 #include "control/conf.h"
@@ -20,7 +19,8 @@
 #include "util/log.h"
 #include "util/macros.h"
 
-#define EXIT_USAGE 2
+#define EXIT_USAGE  2
+#define EXIT_CONFIG 78 /* EX_CONFIG of sysexits.h; the unit's RestartPreventExitStatus= */
 
 enum action {
 	ACTION_RUN,
@@ -143,7 +143,7 @@ static struct conf *load(const char *path, int *ret_status)
 	for (unsigned i = 0; i < errors.n; i++)
 		fprintf(stderr, "%s\n", errors.lines[i]);
 	conf_errors_fini(&errors);
-	*ret_status = r == 0 ? EXIT_SUCCESS : EX_CONFIG;
+	*ret_status = r == 0 ? EXIT_SUCCESS : EXIT_CONFIG;
 	return conf;
 }
 

@@ -52,7 +52,8 @@ unsigned caps_check(const struct conf *conf)
 	}
 	if (n_missing == 0 && conf_has_ports(conf, false) &&
 	    !capng_have_capability(CAPNG_EFFECTIVE, CAP_PERFMON))
-		log_info("capability CAP_PERFMON is missing: the XDP program runs 10 to 50 ns slower, "
-			 "continuing");
+		log_info(
+			"capability CAP_PERFMON is missing: the XDP program runs 10 to 50 ns slower, "
+			"continuing");
 	return n_missing;
 }

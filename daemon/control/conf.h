@@ -19,8 +19,8 @@
 #include <stdint.h>
 #include <stdio.h>
 
-#define CONF_MAX_PORTS 64
-#define CONF_MAX_CPUS 1024
+#define CONF_MAX_PORTS  64
+#define CONF_MAX_CPUS   1024
 #define CONF_MAX_QUEUES 256 /* per port; SLUICE_MAX_QUEUES of bpf/sluice_abi.h */
 #define CONF_NAME_BYTES 32  /* port names, with the closing NUL */
 #define CONF_PATH_BYTES 108 /* sizeof(sockaddr_un.sun_path) */
@@ -28,7 +28,13 @@
 enum conf_huge_pages { CONF_HUGE_AUTO, CONF_HUGE_ON, CONF_HUGE_OFF, CONF_HUGE_N };
 
 /* What `mode =` asks for; what was got is enum xsk_mode (kern/xsk.h). */
-enum conf_mode { CONF_MODE_AUTO, CONF_MODE_ZEROCOPY, CONF_MODE_COPY, CONF_MODE_GENERIC, CONF_MODE_N };
+enum conf_mode {
+	CONF_MODE_AUTO,
+	CONF_MODE_ZEROCOPY,
+	CONF_MODE_COPY,
+	CONF_MODE_GENERIC,
+	CONF_MODE_N
+};
 
 enum conf_forward { CONF_FORWARD_PASS, CONF_FORWARD_XCONNECT, CONF_FORWARD_N };
 

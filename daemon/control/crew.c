@@ -32,7 +32,8 @@ bool wait_until(bool (*done)(void *arg), void *arg, uint64_t timeout_ns)
 	return true;
 }
 
-/* --- Making workers ------------------------------------------------------------------------------ */
+/* --- Making workers ------------------------------------------------------------------------------
+ */
 
 /* A quarter of the shortest patience among the ports of the group. */
 static uint64_t beat_interval_ns(const struct plan *plan, uint32_t group)
@@ -117,11 +118,11 @@ static int init_umem(struct engine *engine, uint32_t worker_index, enum xsk_mode
 		r = umem_init(umem, &spec);
 	}
 	if (r < 0) {
-		port_set_problem(port, "cannot map %llu bytes of %spacket memory: %s%s",
-				 (unsigned long long)spec.n_frames * spec.frame_size_bytes,
-				 spec.want_huge ? "huge-page " : "", strerror(-r),
-				 spec.want_huge ? "; raise vm.nr_hugepages or set huge_pages = auto" :
-						  "");
+		port_set_problem(
+			port, "cannot map %llu bytes of %spacket memory: %s%s",
+			(unsigned long long)spec.n_frames * spec.frame_size_bytes,
+			spec.want_huge ? "huge-page " : "", strerror(-r),
+			spec.want_huge ? "; raise vm.nr_hugepages or set huge_pages = auto" : "");
 		return r;
 	}
 	if (plan_worker->numa_node >= 0 && umem->node != plan_worker->numa_node)
@@ -169,7 +170,8 @@ void crew_reclaim(struct live_worker *worker, uint32_t umem, uint8_t tag)
 	list->tags[list->n++] = tag;
 }
 
-/* --- Sets ----------------------------------------------------------------------------------------- */
+/* --- Sets
+ * ----------------------------------------------------------------------------------------- */
 
 struct set_request {
 	const struct engine *engine;
@@ -278,10 +280,10 @@ int crew_publish(struct engine *engine, uint32_t worker_index, const bool *closi
 	add_routes(&request, set);
 	add_beats(&request, set);
 	add_reclaims(worker, set);
-	atomic_store_explicit(&worker->worker.beat_interval_ns,
-			      beat_interval_ns(engine->plan,
-					       engine->plan->workers[worker_index].group),
-			      memory_order_relaxed);
+	atomic_store_explicit(
+		&worker->worker.beat_interval_ns,
+		beat_interval_ns(engine->plan, engine->plan->workers[worker_index].group),
+		memory_order_relaxed);
 	take_up.generation = worker_publish(&worker->worker, set);
 	worker->set = set;
 	if (!worker->worker.is_started) {

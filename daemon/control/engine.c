@@ -11,7 +11,6 @@
 #include <string.h>
 
 #include "control/live.h"
-#include "kern/grace.h"
 #include "util/clock.h"
 #include "util/log.h"
 #include "util/macros.h"
@@ -41,268 +40,8 @@ const struct plan *engine_plan(const struct engine *engine)
 	return engine->plan;
 }
 
-static bool needs_sockets(const struct plan_port *plan_port)
-{
-	return plan_port->conf->forward != CONF_FORWARD_PASS;
-}
-
-static uint32_t n_ports(const struct engine *engine)
-{
-	return engine->plan ? engine->plan->n_ports : 0;
-}
-
-static uint32_t n_workers(const struct engine *engine)
-{
-	return engine->plan ? engine->plan->n_workers : 0;
-}
-
-/* --- Closing ------------------------------------------------------------------------------------ */
-
-struct drain {
-	const struct engine *engine;
-	const bool *closing;
-};
-
-static bool lane_is_drained(const struct lane *lane)
-{
-	return xsk_rx_waiting(&lane->xsk) == 0 &&
-	       counter_read(&lane->counters.tx_packets) ==
-		       counter_read(&lane->counters.tx_completed);
-}
-
-static bool is_drained(void *arg)
-{
-	const struct drain *drain = arg;
-
-	for (uint32_t i = 0; i < n_ports(drain->engine); i++) {
-		for (unsigned q = 0; drain->closing[i] && q < CONF_MAX_QUEUES; q++) {
-			const struct live_lane *live = drain->engine->ports[i]->lanes[q];
-
-			if (live && !lane_is_drained(&live->lane))
-				return false;
-		}
-	}
-	return true;
-}
-
-static bool group_has_closing(const struct engine *engine, uint32_t group, const bool *closing)
-{
-	for (uint32_t i = 0; i < n_ports(engine); i++) {
-		if (closing[i] && engine->plan->ports[i].group == group)
-			return true;
-	}
-	return false;
-}
-
-static void publish_affected(struct engine *engine, const bool *closing, bool drop_closing)
-{
-	for (uint32_t w = 0; w < n_workers(engine); w++) {
-		if (group_has_closing(engine, engine->plan->workers[w].group, closing))
-			(void)crew_publish(engine, w, closing, drop_closing);
-	}
-}
-
-static bool port_has_hung_worker(const struct engine *engine, uint32_t index)
-{
-	for (uint32_t w = 0; w < n_workers(engine); w++) {
-		if (engine->workers[w]->hangs &&
-		    engine->plan->workers[w].group == engine->plan->ports[index].group)
-			return true;
-	}
-	return false;
-}
-
-/* A device that is gone was unbound by the kernel: its frames are free. */
-static void reclaim_lanes_of(struct engine *engine, uint32_t index)
-{
-	for (uint32_t w = 0; w < n_workers(engine); w++) {
-		struct live_worker *worker = engine->workers[w];
-		const struct plan_worker *plan_worker = &engine->plan->workers[w];
-
-		for (uint32_t i = 0; i < plan_worker->n_lanes; i++) {
-			for (uint32_t u = 0; u < worker->worker.n_umems; u++) {
-				if (plan_worker->lanes[i].port == index)
-					crew_reclaim(worker, u, (uint8_t)plan_worker->lanes[i].tag);
-			}
-		}
-	}
-}
-
-static bool device_is_gone(struct engine *engine, const struct live_port *port)
-{
-	struct link link;
-
-	return link_read(engine->links, port->interface, &link) == 0 &&
-	       (!link.exists || link.ifindex != port->ifindex);
-}
-
-static void abandon_lanes(struct live_port *port)
-{
-	/* The worker that hangs may wake up and touch them: they are leaked on purpose. */
-	for (unsigned q = 0; q < CONF_MAX_QUEUES; q++)
-		port->lanes[q] = NULL;
-}
-
-static bool port_has_lanes(const struct live_port *port)
-{
-	for (unsigned q = 0; q < CONF_MAX_QUEUES; q++) {
-		if (port->lanes[q])
-			return true;
-	}
-	return false;
-}
-
-/* The order of design.md §4.5, for all ports at once. */
-static void close_ports(struct engine *engine, const bool *closing)
-{
-	struct drain drain = {.engine = engine, .closing = closing};
-	bool any = false;
-
-	for (uint32_t i = 0; i < n_ports(engine); i++) {
-		if (!closing[i] || !port_has_lanes(engine->ports[i]))
-			continue;
-		any = true;
-		port_clear_slots(engine->ports[i]);
-	}
-	if (!any)
-		return;
-	/* No NAPI poll that saw a filled slot is still running after this. */
-	(void)grace_wait();
-	publish_affected(engine, closing, false);
-	if (!wait_until(is_drained, &drain, DRAIN_NS))
-		log_warning("some packets were not confirmed sent within %llu ms",
-			    DRAIN_NS / NSEC_PER_MSEC);
-	publish_affected(engine, closing, true);
-	for (uint32_t i = 0; i < n_ports(engine); i++) {
-		struct live_port *port = engine->ports[i];
-
-		if (!closing[i])
-			continue;
-		if (port_has_hung_worker(engine, i))
-			abandon_lanes(port);
-		port_close_lanes(port);
-		if (port->is_attached && device_is_gone(engine, port))
-			reclaim_lanes_of(engine, i);
-	}
-}
-
-/* --- Building ------------------------------------------------------------------------------------ */
-
-static void describe_failure(struct engine *engine, uint32_t index, int r)
-{
-	struct live_port *port = engine->ports[index];
-	uint64_t now_ns = clock_now_ns();
-	bool may_pass;
-
-	if (!port->first_failure_ns)
-		port->first_failure_ns = now_ns;
-	may_pass = r == -EBUSY && port_is_patient(port);
-	port->last_error = r;
-	port->state = may_pass ? PORT_REBUILDING : PORT_FAILED;
-	port->retry_at_ns = now_ns + (may_pass ? RETRY_FAST_NS : RETRY_SLOW_NS);
-	if (r == -ENODEV || r == -ENXIO)
-		port->state = PORT_ABSENT;
-	if (!may_pass && !port->problem[0])
-		port_set_problem(port, "cannot be built: %s", strerror(-r));
-}
-
-static void describe_success(struct engine *engine, uint32_t index)
-{
-	const struct plan_port *plan_port = &engine->plan->ports[index];
-	struct live_port *port = engine->ports[index];
-
-	port->problem[0] = '\0';
-	port->first_failure_ns = 0;
-	port->retry_at_ns = 0;
-	port->last_error = 0;
-	port->state = needs_sockets(plan_port) ? PORT_FORWARDING : PORT_PASSING;
-	port->n_rebinds += port->was_built;
-	port->was_built = true;
-	if (needs_sockets(plan_port))
-		log_notice("port %s: forwarding %s (%s) to %s, %s mode, %u queue%s", port->name,
-			   plan_port->conf->interface,
-			   plan_port->link.driver[0] ? plan_port->link.driver : "unknown driver",
-			   plan_port->conf->peer, xsk_mode_names[port->mode], plan_port->n_queues,
-			   plan_port->n_queues == 1 ? "" : "s");
-	else
-		log_notice("port %s: passing everything on %s to the kernel", port->name,
-			   plan_port->conf->interface);
-}
-
-static void mark_absent(struct live_port *port, const char *interface)
-{
-	port->state = PORT_ABSENT;
-	port->retry_at_ns = 0;
-	port->first_failure_ns = 0;
-	port_set_problem(port, "interface %s does not exist; waiting for it", interface);
-}
-
-static int attach_and_bind(struct engine *engine, uint32_t index)
-{
-	const struct plan_port *plan_port = &engine->plan->ports[index];
-	struct live_port *port = engine->ports[index];
-	int r = 0;
-
-	if (!port->is_attached)
-		r = port_attach(engine, index);
-	if (r < 0 || !needs_sockets(plan_port))
-		return r;
-	r = crew_ready(engine, index);
-	if (r == 0)
-		r = port_bind(engine, index);
-	/* The attachment stays while a queue is waited for: with no socket it falls back. */
-	if (r < 0 && r != -EBUSY)
-		port_detach(engine, port, !port->is_pinned);
-	return r;
-}
-
-static bool *alloc_flags(uint32_t n)
-{
-	return calloc(MAX(n, 1), sizeof(bool));
-}
-
-/* Builds the ports of `due`, publishes once, then lets traffic in. */
-static int build_ports(struct engine *engine, bool *due)
-{
-	int first_error = 0;
-
-	for (uint32_t i = 0; i < n_ports(engine); i++) {
-		int r;
-
-		if (!due[i])
-			continue;
-		if (!engine->plan->ports[i].is_present) {
-			mark_absent(engine->ports[i], engine->plan->ports[i].conf->interface);
-			due[i] = false;
-			continue;
-		}
-		r = attach_and_bind(engine, i);
-		if (r < 0) {
-			describe_failure(engine, i, r);
-			due[i] = false;
-			if (engine->ports[i]->state == PORT_FAILED && first_error == 0)
-				first_error = r;
-		}
-	}
-	for (uint32_t w = 0; w < n_workers(engine); w++)
-		(void)crew_publish(engine, w, NULL, false);
-	for (uint32_t i = 0; i < n_ports(engine); i++) {
-		int r;
-
-		if (!due[i])
-			continue;
-		r = port_open_slots(engine->ports[i]);
-		if (r < 0)
-			describe_failure(engine, i, r);
-		else
-			describe_success(engine, i);
-		if (r < 0 && first_error == 0)
-			first_error = r;
-	}
-	return first_error;
-}
-
-/* --- From plan to plan ------------------------------------------------------------------------------ */
+/* --- From plan to plan
+ * ------------------------------------------------------------------------------ */
 
 static void remove_port(struct engine *engine, struct live_port *port)
 {
@@ -357,9 +96,8 @@ static int prepare_next(const struct engine *engine, const struct plan *new,
 		ok = next.ports[i] != NULL;
 	}
 	for (uint32_t i = 0; ok && i < new->n_workers; i++) {
-		next.workers[i] = diff->rebuild_worker[i] ?
-					  crew_new_worker(new, i) :
-					  engine->workers[diff->old_worker_of[i]];
+		next.workers[i] = diff->rebuild_worker[i] ? crew_new_worker(new, i) :
+							    engine->workers[diff->old_worker_of[i]];
 		ok = next.workers[i] != NULL;
 	}
 	if (!ok) {
@@ -392,11 +130,11 @@ static bool worker_goes_on(const struct live_worker *worker, const struct next *
 static void take_over(struct engine *engine, struct plan *new, const struct plan_diff *diff,
 		      struct next *next, bool *due)
 {
-	for (uint32_t i = 0; i < n_workers(engine); i++) {
+	for (uint32_t i = 0; i < engine_n_workers(engine); i++) {
 		if (!worker_goes_on(engine->workers[i], next, new->n_workers))
 			crew_free_worker(engine->workers[i]);
 	}
-	for (uint32_t i = 0; i < n_ports(engine); i++) {
+	for (uint32_t i = 0; i < engine_n_ports(engine); i++) {
 		if (!port_goes_on(engine->ports[i], next, new->n_ports))
 			remove_port(engine, engine->ports[i]);
 	}
@@ -421,11 +159,11 @@ static void take_over(struct engine *engine, struct plan *new, const struct plan
 
 static bool *ports_to_close(const struct engine *engine, const struct plan_diff *diff)
 {
-	bool *closing = alloc_flags(n_ports(engine));
+	bool *closing = engine_alloc_flags(engine_n_ports(engine));
 
-	for (uint32_t i = 0; closing && i < n_ports(engine); i++)
-		closing[i] = diff->old_ports[i] == PLAN_REMOVE ||
-			     diff->old_ports[i] == PLAN_REBUILD;
+	for (uint32_t i = 0; closing && i < engine_n_ports(engine); i++)
+		closing[i] =
+			diff->old_ports[i] == PLAN_REMOVE || diff->old_ports[i] == PLAN_REBUILD;
 	return closing;
 }
 
@@ -479,8 +217,9 @@ static void sweep_pins(const struct engine *engine, const struct plan *plan)
 /* Somebody may have switched an offload on since: `fix` switches it off again. */
 static void mend_kept_ports(struct engine *engine, const bool *due)
 {
-	for (uint32_t i = 0; i < n_ports(engine); i++) {
-		if (!due[i] && engine->ports[i]->is_attached && needs_sockets(&engine->plan->ports[i]))
+	for (uint32_t i = 0; i < engine_n_ports(engine); i++) {
+		if (!due[i] && engine->ports[i]->is_attached &&
+		    plan_port_needs_sockets(&engine->plan->ports[i]))
 			(void)port_mend_offloads(engine, i);
 	}
 }
@@ -488,7 +227,7 @@ static void mend_kept_ports(struct engine *engine, const bool *due)
 int engine_apply(struct engine *engine, struct plan *plan)
 {
 	_cleanup_free_ bool *closing = NULL;
-	_cleanup_free_ bool *due = alloc_flags(plan->n_ports);
+	_cleanup_free_ bool *due = engine_alloc_flags(plan->n_ports);
 	struct plan_diff diff;
 	struct next next;
 	int r;
@@ -506,21 +245,22 @@ int engine_apply(struct engine *engine, struct plan *plan)
 	}
 	if (!engine->plan)
 		sweep_pins(engine, plan);
-	close_ports(engine, closing);
+	engine_close_ports(engine, closing);
 	take_over(engine, plan, &diff, &next, due);
 	mend_kept_ports(engine, due);
-	r = build_ports(engine, due);
+	r = engine_build_ports(engine, due);
 out:
 	plan_diff_fini(&diff);
 	return r;
 }
 
-/* --- Retries, state ------------------------------------------------------------------------------------ */
+/* --- Retries, state
+ * ------------------------------------------------------------------------------------ */
 
 /* Somebody took our program off (bpftool link detach): say so and build the port again. */
 static void check_attachments(struct engine *engine)
 {
-	for (uint32_t i = 0; i < n_ports(engine); i++) {
+	for (uint32_t i = 0; i < engine_n_ports(engine); i++) {
 		struct live_port *port = engine->ports[i];
 
 		if (!port->is_attached || port_prog_is_attached(port->prog) || port->retry_at_ns ||
@@ -535,11 +275,11 @@ static void check_attachments(struct engine *engine)
 void engine_retry(struct engine *engine)
 {
 	uint64_t now_ns = clock_now_ns();
-	_cleanup_free_ bool *due = alloc_flags(n_ports(engine));
+	_cleanup_free_ bool *due = engine_alloc_flags(engine_n_ports(engine));
 	bool any = false;
 
 	check_attachments(engine);
-	for (uint32_t i = 0; due && i < n_ports(engine); i++) {
+	for (uint32_t i = 0; due && i < engine_n_ports(engine); i++) {
 		struct live_port *port = engine->ports[i];
 
 		due[i] = port->retry_at_ns != 0 && port->retry_at_ns <= now_ns;
@@ -548,20 +288,20 @@ void engine_retry(struct engine *engine)
 	if (!any)
 		return;
 	/* What is half there is taken down first; attaching is all that a patient port keeps. */
-	close_ports(engine, due);
-	for (uint32_t i = 0; i < n_ports(engine); i++) {
+	engine_close_ports(engine, due);
+	for (uint32_t i = 0; i < engine_n_ports(engine); i++) {
 		if (due[i] && engine->ports[i]->is_attached &&
 		    !port_prog_is_attached(engine->ports[i]->prog))
 			port_detach(engine, engine->ports[i], false);
 	}
-	(void)build_ports(engine, due);
+	(void)engine_build_ports(engine, due);
 }
 
 uint64_t engine_next_retry_ns(const struct engine *engine)
 {
 	uint64_t next_ns = 0;
 
-	for (uint32_t i = 0; i < n_ports(engine); i++) {
+	for (uint32_t i = 0; i < engine_n_ports(engine); i++) {
 		uint64_t at_ns = engine->ports[i]->retry_at_ns;
 
 		if (at_ns && (!next_ns || at_ns < next_ns))
@@ -572,7 +312,7 @@ uint64_t engine_next_retry_ns(const struct engine *engine)
 
 bool engine_is_complete(const struct engine *engine)
 {
-	for (uint32_t i = 0; i < n_ports(engine); i++) {
+	for (uint32_t i = 0; i < engine_n_ports(engine); i++) {
 		enum port_state state = engine->ports[i]->state;
 
 		if (state != PORT_FORWARDING && state != PORT_PASSING)
@@ -583,7 +323,7 @@ bool engine_is_complete(const struct engine *engine)
 
 bool engine_has_failed(const struct engine *engine)
 {
-	for (uint32_t i = 0; i < n_ports(engine); i++) {
+	for (uint32_t i = 0; i < engine_n_ports(engine); i++) {
 		if (engine->ports[i]->state == PORT_FAILED)
 			return true;
 	}
@@ -594,7 +334,7 @@ int engine_set_detached(struct engine *engine, const char *name, bool detached)
 {
 	bool found = false;
 
-	for (uint32_t i = 0; i < n_ports(engine); i++) {
+	for (uint32_t i = 0; i < engine_n_ports(engine); i++) {
 		struct live_port *port = engine->ports[i];
 
 		if (strcmp(name, "*") != 0 && strcmp(name, port->name) != 0)
@@ -604,7 +344,8 @@ int engine_set_detached(struct engine *engine, const char *name, bool detached)
 		if (port->prog)
 			port_prog_set_detached(port->prog, detached);
 		log_notice("port %s: %s", port->name,
-			   detached ? "detached, everything passes to the kernel" : "attached again");
+			   detached ? "detached, everything passes to the kernel" :
+				      "attached again");
 	}
 	return found ? 0 : -ENOENT;
 }
@@ -613,7 +354,7 @@ bool engine_all_beating(struct engine *engine, const char **ret_worker)
 {
 	bool all = true;
 
-	for (uint32_t w = 0; w < n_workers(engine); w++) {
+	for (uint32_t w = 0; w < engine_n_workers(engine); w++) {
 		struct live_worker *worker = engine->workers[w];
 		uint64_t beat;
 
@@ -646,10 +387,11 @@ static void log_totals(const struct live_port *port)
 	}
 	if (!port->was_built)
 		return;
-	log_notice("port %s: received %llu, forwarded %llu, dropped %llu; sent %llu, confirmed %llu",
-		   port->name, (unsigned long long)sum.rx_packets, (unsigned long long)sum.forwarded,
-		   (unsigned long long)n_dropped, (unsigned long long)sum.tx_packets,
-		   (unsigned long long)sum.tx_completed);
+	log_notice(
+		"port %s: received %llu, forwarded %llu, dropped %llu; sent %llu, confirmed %llu",
+		port->name, (unsigned long long)sum.rx_packets, (unsigned long long)sum.forwarded,
+		(unsigned long long)n_dropped, (unsigned long long)sum.tx_packets,
+		(unsigned long long)sum.tx_completed);
 }
 
 void engine_free(struct engine *engine, bool remove_pins)
@@ -658,14 +400,14 @@ void engine_free(struct engine *engine, bool remove_pins)
 
 	if (!engine)
 		return;
-	all = alloc_flags(n_ports(engine));
-	for (uint32_t i = 0; all && i < n_ports(engine); i++)
+	all = engine_alloc_flags(engine_n_ports(engine));
+	for (uint32_t i = 0; all && i < engine_n_ports(engine); i++)
 		all[i] = true;
 	if (all)
-		close_ports(engine, all);
-	for (uint32_t w = 0; w < n_workers(engine); w++)
+		engine_close_ports(engine, all);
+	for (uint32_t w = 0; w < engine_n_workers(engine); w++)
 		crew_free_worker(engine->workers[w]);
-	for (uint32_t i = 0; i < n_ports(engine); i++) {
+	for (uint32_t i = 0; i < engine_n_ports(engine); i++) {
 		struct live_port *port = engine->ports[i];
 
 		port_detach(engine, port, remove_pins || !port->is_pinned);

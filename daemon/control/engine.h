@@ -2,8 +2,8 @@
 /*
  * The engine builds exactly the plan, and takes it down in reverse.
  *
- *   build    program → attach → offloads, promiscuity → mode → UMEM → sockets → worker → XSKMAP slots
- *   removal  empty the slots → grace period → drain rx, await tx ≤ 200 ms → publish without the
+ *   build    program → attach → offloads, promiscuity → mode → UMEM → sockets → worker → XSKMAP
+ * slots removal  empty the slots → grace period → drain rx, await tx ≤ 200 ms → publish without the
  *            lanes → read XDP_STATISTICS → close → detach
  *
  * It is driven by plans alone: start, reload and every link event end in engine_apply() with the
@@ -27,9 +27,9 @@ struct engine;
 struct report;
 
 struct engine_options {
-	const char *bpf_dir;	 /* conf_daemon.bpf_dir */
+	const char *bpf_dir;     /* conf_daemon.bpf_dir */
 	const char *runtime_dir; /* where the record of changed offloads is kept */
-	struct links *links;	 /* borrowed */
+	struct links *links;     /* borrowed */
 };
 
 int engine_new(const struct engine_options *options, struct engine **ret_engine);

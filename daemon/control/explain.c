@@ -71,10 +71,12 @@ static const char *look_up(const struct explanation *rows, size_t n, int error,
 	return otherwise;
 }
 
-/* --- Program ------------------------------------------------------------------------------------ */
+/* --- Program ------------------------------------------------------------------------------------
+ */
 
 static const struct explanation load_rows[] = {
-	{EPERM, "cannot load the XDP program for %i: capability CAP_BPF or CAP_NET_ADMIN is missing"},
+	{EPERM,
+	 "cannot load the XDP program for %i: capability CAP_BPF or CAP_NET_ADMIN is missing"},
 	{EACCES, "cannot load the XDP program for %i: the kernel's verifier refuses it; this is a "
 		 "bug, please report it with the output of `sluiced -VV`"},
 	{ENOMEM, "cannot load the XDP program for %i: out of memory"},
@@ -92,14 +94,18 @@ void explain_load(int error, const struct plan_port *port, char *buf, unsigned s
 static const struct explanation attach_rows[] = {
 	{EPERM, "cannot attach to %i: capability CAP_NET_ADMIN is missing, or the pin is not ours"},
 	{EACCES, "cannot attach to %i: the pin directory is not writable for this user"},
-	{EOPNOTSUPP, "cannot attach to %i: its driver has no native XDP; set mode = generic (slow), "
-		     "or mode = auto to allow it"},
-	{ERANGE, "cannot attach to %i: the MTU (of the device or, with veth, of its peer) is too large "
-		 "for this driver's XDP; lower the MTU"},
-	{EINVAL, "cannot attach to %i: the driver refuses XDP: MTU too large, LRO or hardware GRO on, "
-		 "or too few queues; `dmesg` may say which"},
+	{EOPNOTSUPP,
+	 "cannot attach to %i: its driver has no native XDP; set mode = generic (slow), "
+	 "or mode = auto to allow it"},
+	{ERANGE,
+	 "cannot attach to %i: the MTU (of the device or, with veth, of its peer) is too large "
+	 "for this driver's XDP; lower the MTU"},
+	{EINVAL,
+	 "cannot attach to %i: the driver refuses XDP: MTU too large, LRO or hardware GRO on, "
+	 "or too few queues; `dmesg` may say which"},
 	{ENODEV, "cannot attach to %i: the interface is gone"},
-	{ENOSPC, "cannot attach to %i: the driver has too few rx queues for the peer's tx queues (veth)"},
+	{ENOSPC,
+	 "cannot attach to %i: the driver has too few rx queues for the peer's tx queues (veth)"},
 };
 
 void explain_attach(int error, const struct plan_port *port, bool generic,
@@ -108,14 +114,15 @@ void explain_attach(int error, const struct plan_port *port, bool generic,
 	const struct values values = {.interface = port->conf->interface, .error = -error};
 
 	if ((error == -EBUSY || error == -EEXIST) && conflict->prog_id != 0) {
-		snprintf(buf, size,
-			 "cannot attach to %s: another XDP program is there: id %u%s%s%s, %s mode; "
-			 "it is left alone. Remove it (`ip link set dev %s xdp%s off`, or stop its owner) "
-			 "or take the port out of the configuration",
-			 port->conf->interface, conflict->prog_id, conflict->name[0] ? " (" : "",
-			 conflict->name, conflict->name[0] ? ")" : "",
-			 conflict->generic ? "generic" : "native", port->conf->interface,
-			 conflict->generic ? "generic" : "");
+		snprintf(
+			buf, size,
+			"cannot attach to %s: another XDP program is there: id %u%s%s%s, %s mode; "
+			"it is left alone. Remove it (`ip link set dev %s xdp%s off`, or stop its owner) "
+			"or take the port out of the configuration",
+			port->conf->interface, conflict->prog_id, conflict->name[0] ? " (" : "",
+			conflict->name, conflict->name[0] ? ")" : "",
+			conflict->generic ? "generic" : "native", port->conf->interface,
+			conflict->generic ? "generic" : "");
 		return;
 	}
 	fill_in(look_up(attach_rows, ARRAY_SIZE(attach_rows), -error, "cannot attach to %i: %m"),
@@ -139,25 +146,30 @@ void explain_pin(int error, const char *dir, char *buf, unsigned size)
 		.error = -error,
 	};
 
-	fill_in(look_up(pin_rows, ARRAY_SIZE(pin_rows), -error, "pin directory %d: %m"), &values, buf,
-		size);
+	fill_in(look_up(pin_rows, ARRAY_SIZE(pin_rows), -error, "pin directory %d: %m"), &values,
+		buf, size);
 }
 
-/* --- Sockets ---------------------------------------------------------------------------------------- */
+/* --- Sockets
+ * ---------------------------------------------------------------------------------------- */
 
 static const struct explanation socket_rows[] = {
 	{EPERM, "queue %q of %i: cannot open an AF_XDP socket: capability CAP_NET_RAW is missing"},
 	{EAFNOSUPPORT, "queue %q of %i: cannot open an AF_XDP socket: the kernel has no "
 		       "CONFIG_XDP_SOCKETS, or RestrictAddressFamilies= of the unit lacks AF_XDP"},
-	{EMFILE, "queue %q of %i: cannot open an AF_XDP socket: too many open files; raise LimitNOFILE"},
+	{EMFILE,
+	 "queue %q of %i: cannot open an AF_XDP socket: too many open files; raise LimitNOFILE"},
 };
 
 static const struct explanation bind_rows[] = {
-	{EBUSY, "queue %q of %i is in use by another AF_XDP socket and was not given free within 5 s; "
-		"stop that program (`ss --xdp -p` may name it)"},
-	{EOPNOTSUPP, "queue %q of %i cannot be bound in the mode asked for; set mode = copy or auto"},
-	{EINVAL, "queue %q of %i cannot be bound: there is no such queue, or the MTU does not fit the "
-		 "frame size; set frame_size = 4096 or lower the MTU"},
+	{EBUSY,
+	 "queue %q of %i is in use by another AF_XDP socket and was not given free within 5 s; "
+	 "stop that program (`ss --xdp -p` may name it)"},
+	{EOPNOTSUPP,
+	 "queue %q of %i cannot be bound in the mode asked for; set mode = copy or auto"},
+	{EINVAL,
+	 "queue %q of %i cannot be bound: there is no such queue, or the MTU does not fit the "
+	 "frame size; set frame_size = 4096 or lower the MTU"},
 	{ENODEV, "queue %q of %i cannot be bound: the interface is gone"},
 	{ENETDOWN, "queue %q of %i cannot be bound: the interface is down"},
 	{EPERM, "queue %q of %i cannot be bound: capability CAP_NET_RAW is missing"},
@@ -168,11 +180,12 @@ static void explain_memlock(const struct values *values, char *buf, unsigned siz
 	struct rlimit limit = {0};
 
 	(void)getrlimit(RLIMIT_MEMLOCK, &limit);
-	snprintf(buf, size,
-		 "cannot register %llu bytes of packet memory: RLIMIT_MEMLOCK allows %llu in all; set "
-		 "LimitMEMLOCK= of the unit to at least the total of --dry-run, give CAP_IPC_LOCK, or "
-		 "lower frames_per_worker",
-		 (unsigned long long)values->bytes, (unsigned long long)limit.rlim_cur);
+	snprintf(
+		buf, size,
+		"cannot register %llu bytes of packet memory: RLIMIT_MEMLOCK allows %llu in all; set "
+		"LimitMEMLOCK= of the unit to at least the total of --dry-run, give CAP_IPC_LOCK, or "
+		"lower frames_per_worker",
+		(unsigned long long)values->bytes, (unsigned long long)limit.rlim_cur);
 }
 
 void explain_xsk(int error, enum xsk_step step, const struct plan_port *port, uint32_t queue,

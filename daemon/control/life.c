@@ -6,7 +6,6 @@
 #include "control/life.h"
 
 #include <errno.h>
-#include <libgen.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -14,68 +13,28 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <systemd/sd-daemon.h>
-#include <systemd/sd-event.h>
 #include <unistd.h>
 
 #include "control/caps.h"
-#include "control/conf.h"
-#include "control/conf_compare.h"
-#include "control/ctlsock.h"
-#include "control/engine.h"
-#include "control/http.h"
+#include "control/life_internal.h"
 #include "control/planner.h"
 #include "control/report.h"
 #include "control/status.h"
-#include "kern/port_prog.h"
 #include "util/clock.h"
 #include "util/log.h"
 #include "util/macros.h"
-#include "util/topo.h"
 
 #define LOG_DOMAIN "life"
 
 /* One burst of link events (a device with 64 queues makes dozens) becomes one new plan. */
 #define DEBOUNCE_NS (10 * NSEC_PER_MSEC)
-#define TICK_NS NSEC_PER_SEC
+#define TICK_NS     NSEC_PER_SEC
 /* While something is waited for, systemd is asked for this much more time at each tick. */
 #define EXTEND_TIMEOUT_US 15000000
-#define EVENTS_PER_TURN 16
+#define EVENTS_PER_TURN   16
 
-struct life {
-	sd_event *event;
-	struct conf *conf;
-	struct links *links;
-	struct engine *engine;
-	struct ctlsock *ctlsock;
-	struct http *http;
-	sd_event_source *retry_timer;
-	sd_event_source *replan_timer;
-	sd_event_source *tick_timer;
-	sd_event_source *watchdog_timer;
-	struct topo topo; /* allowed CPUs as last told */
-	uint64_t watchdog_ns;
-	bool has_started; /* every port was tried to its end: from now on nothing ends the daemon */
-	bool is_ready;	  /* READY=1 was said */
-	bool is_draining;
-	char problems[512];   /* about the whole; "" = none */
-	char last_status[512];
-	bool last_reload_ok;
-	char last_reload_error[512];
-	double last_reload_unix_s;
-	double start_unix_s;
-	uint64_t n_reloads, n_reload_failures, n_resyncs;
-	uint64_t n_requests, n_request_failures;
-};
-
-static double wall_clock_s(void)
-{
-	struct timespec ts;
-
-	(void)clock_gettime(CLOCK_REALTIME, &ts);
-	return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
-}
-
-/* --- Reports ------------------------------------------------------------------------------------ */
+/* --- Reports ------------------------------------------------------------------------------------
+ */
 
 static bool file_has_changed(const struct conf *conf)
 {
@@ -143,7 +102,8 @@ static void tell_systemd(struct life *life)
 	report_fini(&report);
 }
 
-/* --- Retries, start-up ------------------------------------------------------------------------------ */
+/* --- Retries, start-up
+ * ------------------------------------------------------------------------------ */
 
 static void end(struct life *life, int status)
 {
@@ -162,7 +122,7 @@ static bool is_trying(const struct life *life)
  * Called after every attempt to build. At start a port that cannot be built ends the daemon, so
  * that a wrong configuration is seen at once and leaves nothing attached; later the others go on.
  */
-static void after_build(struct life *life)
+void life_after_build(struct life *life)
 {
 	uint64_t next_ns = engine_next_retry_ns(life->engine);
 
@@ -185,11 +145,12 @@ static int on_retry(sd_event_source *source, uint64_t usec, void *arg)
 	struct life *life = arg;
 
 	engine_retry(life->engine);
-	after_build(life);
+	life_after_build(life);
 	return 0;
 }
 
-/* --- Link events ---------------------------------------------------------------------------------- */
+/* --- Link events
+ * ---------------------------------------------------------------------------------- */
 
 static int on_replan(sd_event_source *source, uint64_t usec, void *arg)
 {
@@ -215,7 +176,7 @@ static int on_replan(sd_event_source *source, uint64_t usec, void *arg)
 		(void)engine_apply(life->engine, TAKE_PTR(plan));
 	plan_free(plan);
 	plan_notes_fini(&notes);
-	after_build(life);
+	life_after_build(life);
 	return 0;
 }
 
@@ -249,160 +210,8 @@ static int on_links(sd_event_source *source, int fd, uint32_t revents, void *arg
 	return 0;
 }
 
-/* --- Reload ------------------------------------------------------------------------------------------ */
-
-static void join_lines(const struct conf_errors *errors, char *text, size_t size)
-{
-	size_t used = 0;
-
-	text[0] = '\0';
-	for (unsigned i = 0; i < errors->n && used < size; i++)
-		used += (size_t)snprintf(text + used, size - used, "%s%s", i ? "\n" : "",
-					 errors->lines[i]);
-}
-
-static int refuse_restart_changes(const struct conf *old, const struct conf *new, char *text,
-				  size_t size)
-{
-	static const char head[] = "these keys need a restart of the daemon:\n";
-	FILE *out = fmemopen(text, size, "w");
-	unsigned n;
-
-	if (!out)
-		return -ENOMEM;
-	fputs(head, out);
-	n = conf_restart_changes(old, new, out);
-	(void)fclose(out);
-	text[size - 1] = '\0';
-	return n ? -EINVAL : 0;
-}
-
-static void describe_actions(const struct plan *old, const struct plan *new, char *text, size_t size)
-{
-	struct plan_diff diff;
-	size_t used = 0;
-
-	text[0] = '\0';
-	if (plan_diff(old, new, &diff) < 0)
-		return;
-	for (uint32_t i = 0; i < new->n_ports && used < size; i++) {
-		if (diff.new_ports[i] != PLAN_KEEP)
-			used += (size_t)snprintf(text + used, size - used, "port %s: %s\n",
-						 new->ports[i].conf->name,
-						 plan_action_names[diff.new_ports[i]]);
-	}
-	for (uint32_t i = 0; i < old->n_ports && used < size; i++) {
-		if (diff.old_ports[i] == PLAN_REMOVE)
-			used += (size_t)snprintf(text + used, size - used, "port %s: %s\n",
-						 old->ports[i].conf->name,
-						 plan_action_names[PLAN_REMOVE]);
-	}
-	if (used == 0)
-		snprintf(text, size, "nothing to do");
-	plan_diff_fini(&diff);
-}
-
-/* Everything that can be refused, before anything is touched. The outputs are the caller's. */
-static int prepare_reload(struct life *life, struct conf **ret_conf, struct plan **ret_plan,
-			  char *text, size_t size)
-{
-	struct conf_errors errors = {0};
-	struct plan_notes notes = {0};
-	struct plan *plan = NULL;
-	struct conf *conf = NULL;
-	int r;
-
-	r = conf_load(life->conf->path, &conf, &errors);
-	if (r < 0) {
-		join_lines(&errors, text, size);
-		conf_errors_fini(&errors);
-		return r;
-	}
-	r = refuse_restart_changes(life->conf, conf, text, size);
-	if (r == 0 && caps_check(conf) > 0) {
-		snprintf(text, size, "capabilities are missing, see the log");
-		r = -EPERM;
-	}
-	if (r == 0) {
-		r = planner_make(life->links, engine_plan(life->engine), conf, &plan, &notes);
-		if (r < 0 && planner_error_text(&notes, text, size) == 0)
-			snprintf(text, size, "cannot plan: %s", strerror(-r));
-		planner_log_notes(&notes, false);
-		plan_notes_fini(&notes);
-	}
-	conf_errors_fini(&errors);
-	if (r < 0) {
-		plan_free(plan);
-		conf_free(conf);
-		return r;
-	}
-	*ret_conf = conf;
-	*ret_plan = plan;
-	return 0;
-}
-
-static int apply_reload(struct life *life, struct conf *conf, struct plan *plan, char *text,
-			size_t size)
-{
-	struct conf *old = life->conf;
-	int r;
-
-	describe_actions(engine_plan(life->engine), plan, text, size);
-	life->conf = conf;
-	life->problems[0] = '\0';
-	r = engine_apply(life->engine, plan);
-	if (engine_plan(life->engine) != plan) {
-		/* Nothing was touched: the old plan still borrows from the old configuration. */
-		life->conf = old;
-		conf_free(conf);
-		snprintf(text, size, "cannot apply: %s", strerror(-r));
-		return r;
-	}
-	conf_free(old);
-	if (r < 0)
-		snprintf(text, size, "applied, but a port cannot be built: see `sluicectl status`");
-	return r;
-}
-
-static int reload(void *arg, bool dry_run, char *ret_text, size_t size)
-{
-	struct life *life = arg;
-	struct plan *plan = NULL;
-	struct conf *conf = NULL;
-	int r;
-
-	if (!dry_run) {
-		life->n_reloads++;
-		(void)sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%llu",
-				 (unsigned long long)(clock_now_ns() / NSEC_PER_USEC));
-	}
-	r = prepare_reload(life, &conf, &plan, ret_text, size);
-	if (dry_run) {
-		if (r == 0)
-			describe_actions(engine_plan(life->engine), plan, ret_text, size);
-		plan_free(plan);
-		conf_free(conf);
-		return r;
-	}
-	if (r == 0)
-		r = apply_reload(life, conf, plan, ret_text, size);
-	life->last_reload_ok = r == 0;
-	if (r == 0) {
-		life->last_reload_error[0] = '\0';
-		life->last_reload_unix_s = wall_clock_s();
-		log_notice("reloaded %s", life->conf->path);
-	} else {
-		life->n_reload_failures++;
-		snprintf(life->last_reload_error, sizeof(life->last_reload_error), "%s", ret_text);
-		log_err("reload refused: %s", ret_text);
-	}
-	if (life->is_ready)
-		(void)sd_notify(0, "READY=1");
-	after_build(life);
-	return r;
-}
-
-/* --- What the control socket may do --------------------------------------------------------------- */
+/* --- What the control socket may do
+ * --------------------------------------------------------------- */
 
 static int set_detached(void *arg, const char *port, bool detached)
 {
@@ -435,7 +244,8 @@ static void counted(void *arg, bool ok)
 	life->n_request_failures += !ok;
 }
 
-/* --- Timers and signals ------------------------------------------------------------------------------ */
+/* --- Timers and signals
+ * ------------------------------------------------------------------------------ */
 
 static void check_cpus(struct life *life)
 {
@@ -457,7 +267,7 @@ static int on_tick(sd_event_source *source, uint64_t usec, void *arg)
 
 	check_cpus(life);
 	engine_retry(life->engine);
-	after_build(life);
+	life_after_build(life);
 	(void)sd_event_source_set_time_relative(source, TICK_NS / NSEC_PER_USEC);
 	return 0;
 }
@@ -488,11 +298,12 @@ static int on_hangup(sd_event_source *source, const struct signalfd_siginfo *inf
 {
 	char text[4096];
 
-	(void)reload(arg, false, text, sizeof(text));
+	(void)life_reload(arg, false, text, sizeof(text));
 	return 0;
 }
 
-/* --- Order of life -------------------------------------------------------------------------------------- */
+/* --- Order of life
+ * -------------------------------------------------------------------------------------- */
 
 static int add_timer(struct life *life, sd_event_time_handler_t fn, uint64_t first_ns,
 		     sd_event_source **ret_timer)
@@ -510,8 +321,9 @@ static int add_links(struct life *life)
 	const int fds[] = {links_event_fd(life->links), links_ethtool_event_fd(life->links)};
 
 	for (size_t i = 0; i < ARRAY_SIZE(fds); i++) {
-		int r = fds[i] < 0 ? 0 :
-				     sd_event_add_io(life->event, NULL, fds[i], EPOLLIN, on_links, life);
+		int r = fds[i] < 0 ?
+				0 :
+				sd_event_add_io(life->event, NULL, fds[i], EPOLLIN, on_links, life);
 
 		if (r < 0)
 			return r;
@@ -541,9 +353,11 @@ static int add_sources(struct life *life)
 
 static void runtime_dir_of(const struct conf *conf, char *buf, size_t size)
 {
+	char *slash;
+
 	snprintf(buf, size, "%s", conf->daemon.control_socket);
-	/* dirname(3) may return a constant for a path without a slash; the table refuses those. */
-	memmove(buf, dirname(buf), strlen(dirname(buf)) + 1);
+	slash = strrchr(buf, '/'); /* the path is absolute: conf_check_path() */
+	*slash = '\0';
 }
 
 static int open_engine(struct life *life)
@@ -582,7 +396,7 @@ static int first_plan(struct life *life)
 
 static const struct ctlsock_ops ctlsock_ops = {
 	.report = make_report,
-	.reload = reload,
+	.reload = life_reload,
 	.set_detached = set_detached,
 	.plan_text = plan_text,
 	.counted = counted,
@@ -609,18 +423,19 @@ static int start(struct life *life)
 	int r;
 
 	life->last_reload_ok = true;
-	life->start_unix_s = life->last_reload_unix_s = wall_clock_s();
+	life->start_unix_s = life->last_reload_unix_s = clock_wall_s();
 	(void)topo_read("/sys", &life->topo);
 	if (caps_check(life->conf) > 0)
 		return -EPERM;
 	if ((r = sd_event_default(&life->event)) < 0 || (r = open_engine(life)) < 0)
 		return r;
-	/* Another daemon that answers here would fight over the same ports: found before touching any. */
+	/* Another daemon that answers here would fight over the same ports: found before touching
+	 * any. */
 	if ((r = open_sockets(life)) < 0 || (r = add_sources(life)) < 0)
 		return r;
 	if ((r = first_plan(life)) < 0)
 		return r;
-	after_build(life);
+	life_after_build(life);
 	return 0;
 }
 
@@ -661,74 +476,4 @@ int life_run(struct conf *conf)
 	}
 	stop(&life);
 	return status;
-}
-
-/* --- Without a life: --dry-run, --detach ----------------------------------------------------------------- */
-
-int life_dry_run(const struct conf *conf)
-{
-	struct links *links = NULL;
-	struct plan_notes notes = {0};
-	struct plan *plan = NULL;
-	int r = links_open(&links);
-
-	if (r < 0) {
-		(void)log_err_errno(r, "cannot open netlink: %m");
-		return EXIT_FAILURE;
-	}
-	r = planner_make(links, NULL, conf, &plan, &notes);
-	if (plan)
-		plan_print(plan, &notes, stdout);
-	else
-		(void)log_err_errno(r, "cannot plan: %m");
-	plan_free(plan);
-	plan_notes_fini(&notes);
-	links_close(links);
-	return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
-}
-
-struct detach {
-	const char *dir;
-	const char *port; /* NULL = all */
-	unsigned n_found;
-	unsigned n_failed;
-};
-
-static int detach_pin(const struct pin_info *info, void *arg)
-{
-	struct detach *detach = arg;
-	int r;
-
-	if (detach->port && strcmp(detach->port, info->port) != 0)
-		return 0;
-	detach->n_found++;
-	r = pin_remove(detach->dir, info->port);
-	if (r < 0) {
-		detach->n_failed++;
-		(void)log_err_errno(r, "port %s: cannot remove its pins in %s: %m", info->port,
-				    detach->dir);
-	} else {
-		log_notice("port %s: detached%s", info->port,
-			   info->is_alive ? "" : " (its interface was already gone)");
-	}
-	return 0;
-}
-
-int life_detach_pins(const struct conf *conf, const char *port)
-{
-	char dir[CONF_PATH_BYTES];
-	struct detach detach = {.dir = dir, .port = port};
-	int r = pin_dir_resolve(conf ? conf->daemon.bpf_dir : "", dir, sizeof(dir));
-
-	if (r == 0)
-		r = pin_for_each(dir, detach_pin, &detach);
-	if (r < 0 && r != -ENOENT) {
-		(void)log_err_errno(r, "cannot look for pins: %m");
-		return EXIT_FAILURE;
-	}
-	if (port && detach.n_found == 0) {
-		log_err("port %s: no pins found", port);
-		return EXIT_FAILURE;
-	}
-	return detach.n_failed ? EXIT_FAILURE : EXIT_SUCCESS;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The live objects behind a plan, private to engine.c, port.c, crew.c and engine_report.c.
+ * The live objects behind a plan, private to engine*.c, port.c and crew.c.
  *
  *   engine ── ports[i]    struct live_port    program, sockets, totals of plan->ports[i]
  *          └─ workers[i]  struct live_worker  thread, UMEMs, sets of plan->workers[i]
@@ -14,6 +14,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdlib.h>
 
 #include "control/engine.h"
 #include "control/offload_record.h"
@@ -22,12 +23,13 @@
 #include "data/worker.h"
 #include "kern/port_prog.h"
 #include "kern/xsk.h"
+#include "util/macros.h"
 
 /* Bind and link_create may meet a dying predecessor: 70–195 ms after kill -9 (spikes.md §2). */
-#define PATIENCE_NS (5 * NSEC_PER_SEC)
+#define PATIENCE_NS   (5 * NSEC_PER_SEC)
 #define RETRY_FAST_NS (5 * NSEC_PER_MSEC)
 #define RETRY_SLOW_NS NSEC_PER_SEC
-#define DRAIN_NS (200 * NSEC_PER_MSEC)
+#define DRAIN_NS      (200 * NSEC_PER_MSEC)
 /* A worker takes up a set within one sleep (25 ms); one that needs longer than this hangs. */
 #define TAKE_UP_NS NSEC_PER_SEC
 
@@ -59,9 +61,9 @@ struct live_port {
 	struct queue_totals *totals; /* CONF_MAX_QUEUES of them */
 	uint64_t verdict_totals[SLUICE_V_N];
 	uint64_t n_rebinds;
-	bool was_built;		   /* for n_rebinds */
+	bool was_built;            /* for n_rebinds */
 	uint64_t first_failure_ns; /* of the present attempt to build; 0 = none */
-	uint64_t retry_at_ns;	   /* 0 = nothing to retry */
+	uint64_t retry_at_ns;      /* 0 = nothing to retry */
 	int last_error;
 };
 
@@ -88,7 +90,41 @@ struct engine {
 	struct live_worker **workers;
 };
 
-/* --- port.c: one port's program, sockets and slots ------------------------------------------------ */
+/* --- engine_close.c, engine_build.c: sets of ports, as flags per plan port
+ * --------------------------- */
+
+static inline bool plan_port_needs_sockets(const struct plan_port *plan_port)
+{
+	return plan_port->conf->forward != CONF_FORWARD_PASS;
+}
+
+static inline uint32_t engine_n_ports(const struct engine *engine)
+{
+	return engine->plan ? engine->plan->n_ports : 0;
+}
+
+static inline uint32_t engine_n_workers(const struct engine *engine)
+{
+	return engine->plan ? engine->plan->n_workers : 0;
+}
+
+/* One flag per port, all false; freed by the caller. NULL: out of memory. */
+static inline bool *engine_alloc_flags(uint32_t n)
+{
+	return calloc(MAX(n, 1), sizeof(bool));
+}
+
+/* Closes the lanes of the flagged ports in the order of design.md §4.5. Programs stay attached. */
+void engine_close_ports(struct engine *engine, const bool *closing);
+
+/*
+ * Builds the flagged ports, publishes once, then lets traffic in. Clears the flags of those that
+ * could not be built. Returns the first -errno that will not pass by itself, or 0.
+ */
+int engine_build_ports(struct engine *engine, bool *due);
+
+/* --- port.c: one port's program, sockets and slots
+ * ------------------------------------------------ */
 
 struct live_port *port_new(const char *name);
 
@@ -126,7 +162,8 @@ bool port_is_patient(const struct live_port *port);
 void port_set_problem(struct live_port *port, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
 
-/* --- crew.c: workers, their UMEMs and their sets --------------------------------------------------- */
+/* --- crew.c: workers, their UMEMs and their sets
+ * --------------------------------------------------- */
 
 struct live_worker *crew_new_worker(const struct plan *plan, uint32_t index);
 
@@ -154,7 +191,8 @@ void crew_reclaim(struct live_worker *worker, uint32_t umem, uint8_t tag);
 /* Stops the thread and frees; one that hangs is left alone. NULL is fine. */
 void crew_free_worker(struct live_worker *worker);
 
-/* --- explain.c: what an errno means to an operator -------------------------------------------------- */
+/* --- explain.c: what an errno means to an operator
+ * -------------------------------------------------- */
 
 /* Text with cause and remedy for a failed step; see operations.md §3.2. */
 void explain_attach(int error, const struct plan_port *port, bool generic,

@@ -121,7 +121,8 @@ int offload_record_switch_off(struct offload_record *record, struct links *links
 
 	if (r < 0)
 		return r;
-	/* Recorded before it is done: a crash in between restores what was never off, harmlessly. */
+	/* Recorded before it is done: a crash in between restores what was never off, harmlessly.
+	 */
 	r = save(record);
 	if (r < 0)
 		return r;

@@ -14,7 +14,8 @@
 
 struct offload_record;
 
-/* Reads <dir>/offloads if it is there; a damaged file is ignored. `dir` "" keeps it in memory only. */
+/* Reads <dir>/offloads if it is there; a damaged file is ignored. `dir` "" keeps it in memory only.
+ */
 int offload_record_open(const char *dir, struct offload_record **ret_record);
 
 /* Switches off and remembers. -EOPNOTSUPP: the driver does not let it be changed. */

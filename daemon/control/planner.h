@@ -18,7 +18,8 @@
 
 struct links;
 
-/* Reads links and topology and plans; the outputs of plan_make_next(), whose return it passes on. */
+/* Reads links and topology and plans; the outputs of plan_make_next(), whose return it passes on.
+ */
 int planner_make(struct links *links, const struct plan *previous, const struct conf *conf,
 		 struct plan **ret_plan, struct plan_notes *ret_notes);
 

@@ -19,7 +19,7 @@
 
 /* Enough to bind one socket with, for asking a driver whether it has zero-copy. */
 #define PROBE_FRAMES 128
-#define PROBE_RING 64
+#define PROBE_RING   64
 
 struct live_port *port_new(const char *name)
 {
@@ -65,8 +65,7 @@ void port_set_problem(struct live_port *port, const char *fmt, ...)
 
 bool port_is_patient(const struct live_port *port)
 {
-	return port->first_failure_ns == 0 ||
-	       clock_now_ns() - port->first_failure_ns < PATIENCE_NS;
+	return port->first_failure_ns == 0 || clock_now_ns() - port->first_failure_ns < PATIENCE_NS;
 }
 
 /* --- Program -------------------------------------------------------------------------------- */
@@ -85,19 +84,21 @@ static uint32_t stall_jiffies(uint64_t stall_timeout_ns)
 	return (uint32_t)MAX(1, (stall_timeout_ns * hz + NSEC_PER_SEC - 1) / NSEC_PER_SEC);
 }
 
-static int load_program(const struct plan_port *plan_port, bool generic, struct port_prog **ret_prog)
+static int load_program(const struct plan_port *plan_port, bool generic,
+			struct port_prog **ret_prog)
 {
 	const struct conf_port *conf = plan_port->conf;
 	const struct port_prog_spec spec = {
 		.port = conf->name,
 		.ifindex = plan_port->link.ifindex,
 		.generic = generic,
-		.config = {
-			.forwards = conf->forward != CONF_FORWARD_PASS,
-			.pass_control = conf->pass_control,
-			.fallback = is_drop(plan_port) ? XDP_DROP : XDP_PASS,
-			.stall_jiffies = stall_jiffies(conf->stall_timeout_ns),
-		},
+		.config =
+			{
+				.forwards = conf->forward != CONF_FORWARD_PASS,
+				.pass_control = conf->pass_control,
+				.fallback = is_drop(plan_port) ? XDP_DROP : XDP_PASS,
+				.stall_jiffies = stall_jiffies(conf->stall_timeout_ns),
+			},
 		.queue_worker = plan_port->queue_worker,
 		.n_queues = MAX(1, plan_port->n_queues),
 		.n_workers = plan_port->n_workers,
@@ -234,10 +235,12 @@ static int hold_promiscuity(struct live_port *port)
 	int r = link_hold_promiscuous(port->ifindex, &port->promiscuous_fd);
 
 	if (r == -EPERM)
-		port_set_problem(port, "cannot make %s promiscuous: capability CAP_NET_RAW is missing",
+		port_set_problem(port,
+				 "cannot make %s promiscuous: capability CAP_NET_RAW is missing",
 				 port->interface);
 	else if (r == -EAFNOSUPPORT)
-		port_set_problem(port, "cannot make %s promiscuous: AF_PACKET sockets are not "
+		port_set_problem(port,
+				 "cannot make %s promiscuous: AF_PACKET sockets are not "
 				 "allowed; add AF_PACKET to RestrictAddressFamilies= of the unit",
 				 port->interface);
 	else if (r < 0)
@@ -349,8 +352,9 @@ void port_detach(struct engine *engine, struct live_port *port, bool remove_pins
 			int r = port_prog_detach(port->prog);
 
 			if (r < 0)
-				log_warning("port %s: cannot remove the program cleanly: %s, ignoring",
-					    port->name, strerror(-r));
+				log_warning(
+					"port %s: cannot remove the program cleanly: %s, ignoring",
+					port->name, strerror(-r));
 		}
 		port_prog_free(TAKE_PTR(port->prog));
 	}
@@ -360,7 +364,8 @@ void port_detach(struct engine *engine, struct live_port *port, bool remove_pins
 	port->mode = XSK_MODE_N;
 }
 
-/* --- Sockets ------------------------------------------------------------------------------------ */
+/* --- Sockets ------------------------------------------------------------------------------------
+ */
 
 /* A bound socket of the same UMEM, whose pool a new one joins; -1: it is the first. */
 static int find_shared_fd(const struct engine *engine, const struct umem *umem)
@@ -383,9 +388,10 @@ static void note_busy_poll(const struct live_port *port, const struct conf_port 
 		return;
 	lane->polls_rx = lane->xsk.napi_id != 0;
 	if (!lane->polls_rx)
-		log_warning("port %s queue %u: busy_poll has no effect: the driver gives the queue no "
-			    "NAPI id, continuing with interrupts",
-			    port->name, lane->queue);
+		log_warning(
+			"port %s queue %u: busy_poll has no effect: the driver gives the queue no "
+			"NAPI id, continuing with interrupts",
+			port->name, lane->queue);
 }
 
 static int open_lane(struct engine *engine, uint32_t index, uint32_t worker_index,
@@ -470,8 +476,9 @@ int port_open_slots(struct live_port *port)
 			continue;
 		r = port_prog_set_xsk(port->prog, q, lane->lane.xsk.fd);
 		if (r < 0) {
-			port_set_problem(port, "cannot put the socket of queue %u into the XSKMAP: %s",
-					 q, strerror(-r));
+			port_set_problem(port,
+					 "cannot put the socket of queue %u into the XSKMAP: %s", q,
+					 strerror(-r));
 			return r;
 		}
 		lane->is_slotted = true;

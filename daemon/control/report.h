@@ -38,12 +38,12 @@ struct report_xsk {
 
 struct report_queue {
 	uint32_t queue;
-	uint32_t worker;    /* index into report.workers; UINT32_MAX = the kernel's queue */
-	bool is_bound;	    /* a socket is open and in the XSKMAP */
+	uint32_t worker; /* index into report.workers; UINT32_MAX = the kernel's queue */
+	bool is_bound;   /* a socket is open and in the XSKMAP */
 	bool is_zerocopy;
 	bool busy_poll_active; /* asked for and with a NAPI id */
 	uint32_t rx_waiting;   /* in the rx ring now */
-	uint32_t in_tx;	       /* submitted and not completed */
+	uint32_t in_tx;        /* submitted and not completed */
 	struct lane_counters counters;
 	struct report_xsk xsk;
 };
@@ -51,12 +51,12 @@ struct report_queue {
 /* What a port is doing, as one word for status, log and tests. */
 enum port_state {
 	PORT_FORWARDING, /* attached, every planned queue bound, link up */
-	PORT_PASSING,	 /* `forward = pass`: attached, everything to the kernel */
-	PORT_DETACHED,	 /* by sluicectl detach: everything to the kernel until attach */
-	PORT_LINK_DOWN,	 /* attached and bound, no carrier or administratively down */
-	PORT_ABSENT,	 /* no interface of that name */
+	PORT_PASSING,    /* `forward = pass`: attached, everything to the kernel */
+	PORT_DETACHED,   /* by sluicectl detach: everything to the kernel until attach */
+	PORT_LINK_DOWN,  /* attached and bound, no carrier or administratively down */
+	PORT_ABSENT,     /* no interface of that name */
 	PORT_REBUILDING, /* being bound again; retried until it works */
-	PORT_FAILED,	 /* refused for a reason that waiting does not mend; see `problem` */
+	PORT_FAILED,     /* refused for a reason that waiting does not mend; see `problem` */
 	PORT_STATE_N
 };
 
@@ -88,7 +88,7 @@ struct report_worker {
 	int32_t tid;
 	uint64_t beat_age_ns;
 	uint64_t n_preemptions; /* nonvoluntary_ctxt_switches of the thread */
-	uint32_t n_frames;	/* over its UMEMs */
+	uint32_t n_frames;      /* over its UMEMs */
 	uint64_t umem_bytes;
 	struct frame_states frames; /* summed over its UMEMs */
 	struct worker_counters counters;
@@ -97,8 +97,9 @@ struct report_worker {
 struct report {
 	uint64_t begun_ns; /* clock_now_ns() when its making began; set by who asks for it */
 	/* the daemon */
-	bool is_ready;	  /* everything that the configuration names is attached and bound */
-	bool is_degraded; /* ready or not, something is not as configured; `status_line` says what */
+	bool is_ready;    /* everything that the configuration names is attached and bound */
+	bool is_degraded; /* ready or not, something is not as configured; `status_line` says what
+			   */
 	bool is_draining;
 	char status_line[512]; /* the text of STATUS= */
 	const char *config_path;

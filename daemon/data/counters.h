@@ -30,20 +30,20 @@ enum drop_reason { DROP_REASONS(DROP_REASON_ID) DROP_N };
 #undef DROP_REASON_ID
 
 /* X(name, help): per lane, in addition to the drops. */
-#define LANE_COUNTERS(X)                                                       \
-	X(rx_packets, "packets taken from the rx ring")                        \
-	X(rx_bytes, "bytes of them, Ethernet header included, no FCS")         \
-	X(forwarded, "packets of them put on a tx ring")                       \
-	X(tx_packets, "packets put on this lane's tx ring")                    \
-	X(tx_bytes, "bytes of them")                                           \
-	X(tx_completed, "packets of them that the kernel gave back")           \
-	X(copied, "packets copied between the two UMEMs of a mixed group")     \
-	X(fill_posted, "frames given to the fill ring")                        \
-	X(fill_taken, "frames the kernel gave back through the rx ring")       \
-	X(wakeups_tx, "system calls to wake the transmit side")                \
-	X(wakeups_rx, "system calls to wake the receive side")                 \
+#define LANE_COUNTERS(X)                                                                     \
+	X(rx_packets, "packets taken from the rx ring")                                      \
+	X(rx_bytes, "bytes of them, Ethernet header included, no FCS")                       \
+	X(forwarded, "packets of them put on a tx ring")                                     \
+	X(tx_packets, "packets put on this lane's tx ring")                                  \
+	X(tx_bytes, "bytes of them")                                                         \
+	X(tx_completed, "packets of them that the kernel gave back")                         \
+	X(copied, "packets copied between the two UMEMs of a mixed group")                   \
+	X(fill_posted, "frames given to the fill ring")                                      \
+	X(fill_taken, "frames the kernel gave back through the rx ring")                     \
+	X(wakeups_tx, "system calls to wake the transmit side")                              \
+	X(wakeups_rx, "system calls to wake the receive side")                               \
 	X(wakeup_again, "tx wakeups that left packets in the ring (EAGAIN, ENOBUFS, EBUSY)") \
-	X(wakeup_errors, "wakeups that failed otherwise (ENETDOWN, …)")        \
+	X(wakeup_errors, "wakeups that failed otherwise (ENETDOWN, …)")                      \
 	X(bad_completions, "completions out of range or not of this lane")
 
 struct lane_counters {
@@ -55,9 +55,10 @@ struct lane_counters {
 
 /* Packets per non-empty poll: bucket i counts bursts of ≤ 2^i packets; the last is the burst. */
 #define BATCH_BUCKETS 7
-/* Rx ring to tx ring, one burst in RESIDENCE_SAMPLE: bucket i counts ≤ 2^i µs, the last the rest. */
+/* Rx ring to tx ring, one burst in RESIDENCE_SAMPLE: bucket i counts ≤ 2^i µs, the last the rest.
+ */
 #define RESIDENCE_BUCKETS 12
-#define RESIDENCE_SAMPLE 1024
+#define RESIDENCE_SAMPLE  1024
 
 /* X(name, help): per worker. */
 #define WORKER_COUNTERS(X)                                          \
@@ -84,7 +85,7 @@ struct frame_states {
 	uint32_t tx;
 	uint32_t quarantine;
 	uint32_t min_free; /* low-water mark since start */
-	int64_t lost;	     /* n_frames − the sum: anything but 0 is a bug */
+	int64_t lost;      /* n_frames − the sum: anything but 0 is a bug */
 };
 
 #define FRAME_STATES_WORDS (sizeof(struct frame_states) / sizeof(uint64_t))

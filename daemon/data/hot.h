@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Included last by every .c file of data/ that holds per-packet code: what the packet path may not
- * do does not compile there. No allocation, no log, no lock, no stdio, no sleeping. (free(3) is left
- * out: "free" is also a state of frames, and without malloc there is nothing to free.)
+ * do does not compile there. No allocation, no log, no lock, no stdio, no sleeping. (free(3) is
+ * left out: "free" is also a state of frames, and without malloc there is nothing to free.)
  */
 #pragma once
 

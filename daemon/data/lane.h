@@ -18,13 +18,14 @@ struct lane {
 	/* hot: worker */
 	struct xsk xsk;
 	struct umem *umem;
-	uint8_t tag;	       /* marks this lane's frames in umem->owner */
-	bool polls_rx;	       /* busy polling is on and has an effect: wake rx when idle */
-	bool kick_pending;     /* packets were put on the tx ring, or the last wakeup left some */
-	uint32_t kicks_per_turn; /* bound on tx wakeups in one turn; 1 where the budget is the ring */
-	uint32_t n_fill;       /* frames with the kernel for receiving: posted − taken */
-	uint32_t n_tx;	       /* frames with the kernel for sending: submitted − completed */
-	uint32_t refill_batch; /* refill only so many at once: amortises the ring's cache line */
+	uint8_t tag;             /* marks this lane's frames in umem->owner */
+	bool polls_rx;           /* busy polling is on and has an effect: wake rx when idle */
+	bool kick_pending;       /* packets were put on the tx ring, or the last wakeup left some */
+	uint32_t kicks_per_turn; /* bound on tx wakeups in one turn; 1 where the budget is the ring
+				  */
+	uint32_t n_fill;         /* frames with the kernel for receiving: posted − taken */
+	uint32_t n_tx;           /* frames with the kernel for sending: submitted − completed */
+	uint32_t refill_batch;   /* refill only so many at once: amortises the ring's cache line */
 	/* w: worker, r: control */
 	struct lane_counters counters;
 	/* cold: control */

@@ -20,9 +20,9 @@
 
 #include "data/hot.h"
 
-#define REAP_BATCH 256	 /* completions per lane and turn: more than a turn can submit */
-#define REFILL_MAX 256	 /* frames per lane and turn, so that the first turns stay short */
-#define BEAT_NS NSEC_PER_MSEC
+#define REAP_BATCH 256 /* completions per lane and turn: more than a turn can submit */
+#define REFILL_MAX 256 /* frames per lane and turn, so that the first turns stay short */
+#define BEAT_NS    NSEC_PER_MSEC
 
 /* Returns the number of frames that came back. */
 static uint32_t reap_completions(struct lane *lane)
@@ -68,7 +68,8 @@ static void wake_tx(struct lane *lane)
 		r = xsk_wake_tx(&lane->xsk);
 		counter_add(&lane->counters.wakeups_tx, 1);
 		if (likely(r == 0)) {
-			/* A zero-copy driver may fall asleep with packets left: watch it to the end. */
+			/* A zero-copy driver may fall asleep with packets left: watch it to the
+			 * end. */
 			lane->kick_pending = lane->xsk.is_zerocopy;
 			return;
 		}
@@ -150,9 +151,10 @@ static bool copy_frame(struct lane *in, struct lane *out, uint64_t *io_addr, uin
  * The one body of forwarding. `copies` is constant in each caller: between lanes of one UMEM a
  * frame changes hands and nothing is copied.
  */
-static inline __attribute__((always_inline)) void
-forward_burst(struct lane *in, struct lane *out, uint32_t max_len, uint32_t index, uint32_t n,
-	      bool copies, struct burst *burst)
+static inline __attribute__((always_inline)) void forward_burst(struct lane *in, struct lane *out,
+								uint32_t max_len, uint32_t index,
+								uint32_t n, bool copies,
+								struct burst *burst)
 {
 	struct umem *umem = in->umem;
 	const uint8_t fill_mark = FRAME_FILL(in->tag);
@@ -169,7 +171,8 @@ forward_burst(struct lane *in, struct lane *out, uint32_t max_len, uint32_t inde
 		struct xdp_desc *tx;
 
 		burst->rx_bytes += len;
-		/* Descriptors are input: a frame that we did not give away is not ours to pass on. */
+		/* Descriptors are input: a frame that we did not give away is not ours to pass on.
+		 */
 		if (unlikely(frame >= umem->n_frames || umem->owner[frame] != fill_mark)) {
 			drop(burst, DROP_INTERNAL);
 			continue;

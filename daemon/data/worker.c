@@ -21,7 +21,7 @@
  */
 #define SPIN_NS (50 * NSEC_PER_USEC)
 /* Packets are waiting for a peer that does not take them: look again soon. */
-#define PENDING_SLEEP_NS NSEC_PER_MSEC
+#define PENDING_SLEEP_NS  NSEC_PER_MSEC
 #define FRAMES_READ_TRIES 1000
 
 _Static_assert(ATOMIC_POINTER_LOCK_FREE == 2 && ATOMIC_LLONG_LOCK_FREE == 2,
@@ -41,8 +41,7 @@ void worker_init(struct worker *worker, const char *name, uint32_t cpu, uint64_t
 
 uint64_t worker_publish(struct worker *worker, struct worker_set *set)
 {
-	const struct worker_set *last =
-		atomic_load_explicit(&worker->next, memory_order_relaxed);
+	const struct worker_set *last = atomic_load_explicit(&worker->next, memory_order_relaxed);
 
 	set->generation = last ? last->generation + 1 : 1;
 	/* pairs with the acquire in worker_take_set(): lanes and routes are complete */
@@ -69,7 +68,8 @@ bool worker_frames(const struct worker *worker, uint32_t umem, struct frame_stat
 	return false;
 }
 
-/* poll(2) on a copy-mode socket also sends what is left in its tx ring (xsk_poll, net/xdp/xsk.c). */
+/* poll(2) on a copy-mode socket also sends what is left in its tx ring (xsk_poll, net/xdp/xsk.c).
+ */
 static void sleep_for_work(struct worker *worker)
 {
 	const struct worker_set *set = worker->set;

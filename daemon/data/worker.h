@@ -38,7 +38,8 @@
 /* Ports of one group (heartbeat lines) and lanes of one worker. */
 #define WORKER_MAX_BEATS 64
 #define WORKER_MAX_LANES UMEM_MAX_LANES
-/* A group whose ports bind in unlike modes has one UMEM for zero-copy lanes and one for the rest. */
+/* A group whose ports bind in unlike modes has one UMEM for zero-copy lanes and one for the rest.
+ */
 #define WORKER_MAX_UMEMS 2
 
 /* A new set or a stop is noticed within this time even where stall_timeout allows more. */
@@ -58,7 +59,7 @@ struct worker_set {
 	uint32_t n_beats;
 	uint64_t *beats[WORKER_MAX_BEATS]; /* lines of the ports' heartbeat maps */
 	uint8_t reclaim[WORKER_MAX_UMEMS][WORKER_MAX_LANES]; /* tags whose quarantine is over … */
-	uint32_t n_reclaim[WORKER_MAX_UMEMS];		     /* … per UMEM */
+	uint32_t n_reclaim[WORKER_MAX_UMEMS];                /* … per UMEM */
 };
 
 struct worker {
@@ -66,22 +67,22 @@ struct worker {
 	struct umem umems[WORKER_MAX_UMEMS];
 	uint32_t n_umems;
 	uint32_t cpu;
-	uint64_t spin_ns;	   /* how long to look for work before sleeping */
-	char name[16];		   /* of the thread: shown by top -H and in core dumps */
+	uint64_t spin_ns; /* how long to look for work before sleeping */
+	char name[16];    /* of the thread: shown by top -H and in core dumps */
 	pthread_t thread;
 	bool is_started;
 
 	/* w: control, r: worker */
 	_Atomic(const struct worker_set *) next CACHE_ALIGNED;
 	_Atomic bool stop;
-	_Atomic uint64_t beat_interval_ns; /* longest sleep: ≤ a quarter of the shortest stall_timeout
-					    * and ≤ WORKER_SLEEP_MAX_NS */
+	_Atomic uint64_t beat_interval_ns; /* longest sleep: ≤ a quarter of the shortest
+					    * stall_timeout and ≤ WORKER_SLEEP_MAX_NS */
 
 	/* w: worker, r: control */
 	_Atomic uint64_t seen CACHE_ALIGNED; /* generation of the set in use */
-	_Atomic uint64_t beat;		     /* turns into liveness: see worker_beat() */
-	_Atomic uint64_t beat_at_ns;	     /* clock_now_ns() of the latest beat */
-	_Atomic int32_t tid;	     /* 0 before the thread runs, and after its end */
+	_Atomic uint64_t beat;               /* turns into liveness: see worker_beat() */
+	_Atomic uint64_t beat_at_ns;         /* clock_now_ns() of the latest beat */
+	_Atomic int32_t tid;                 /* 0 before the thread runs, and after its end */
 	_Atomic int32_t start_error; /* errno of pinning to the CPU; valid once tid is not 0 */
 	_Atomic uint32_t frames_seq; /* odd while frames[] is being written */
 	_Atomic uint64_t frames[WORKER_MAX_UMEMS][FRAME_STATES_WORDS]; /* see worker_frames() */
@@ -136,7 +137,8 @@ int worker_stop(struct worker *worker, uint64_t timeout_ns);
 /* A consistent copy of a UMEM's frame states. Bounded tries; false if the worker kept writing. */
 bool worker_frames(const struct worker *worker, uint32_t umem, struct frame_states *ret_states);
 
-/* --- data/loop.c, called by the thread body and by the tests on fake rings --------------------- */
+/* --- data/loop.c, called by the thread body and by the tests on fake rings ---------------------
+ */
 
 /* Takes up a newly published set, if there is one. */
 void worker_take_set(struct worker *worker);

@@ -14,7 +14,7 @@
 #endif
 
 #define HUGE_PAGE_BYTES (2UL << 20)
-#define MAX_NODES 1024
+#define MAX_NODES       1024
 
 static size_t round_up(size_t n, size_t unit)
 {
@@ -80,8 +80,7 @@ static int map_area(struct umem *umem, const struct umem_spec *spec)
 	void *area;
 	int r;
 
-	umem->size_bytes =
-		round_up((size_t)spec->n_frames * spec->frame_size_bytes, page_bytes);
+	umem->size_bytes = round_up((size_t)spec->n_frames * spec->frame_size_bytes, page_bytes);
 	r = open_memfd(umem->size_bytes, spec->want_huge, &umem->memfd);
 	if (r < 0)
 		return r;

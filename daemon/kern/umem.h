@@ -34,9 +34,9 @@
 #include "util/macros.h"
 
 /* Owner bytes: FREE, or 1 + 2·tag (with the kernel to be filled) or 2 + 2·tag (being sent). */
-#define FRAME_FREE 0
+#define FRAME_FREE      0
 #define FRAME_FILL(tag) ((uint8_t)(1 + 2 * (tag)))
-#define FRAME_TX(tag) ((uint8_t)(2 + 2 * (tag)))
+#define FRAME_TX(tag)   ((uint8_t)(2 + 2 * (tag)))
 
 /* Lane tags 0 … 126 fit the owner byte; a plan with more lanes per worker is refused. */
 #define UMEM_MAX_LANES 127
@@ -44,8 +44,8 @@
 struct umem {
 	/* hot: worker */
 	uint8_t *area;
-	uint8_t *owner;	     /* n_frames */
-	uint32_t *free;	     /* n_frames */
+	uint8_t *owner; /* n_frames */
+	uint32_t *free; /* n_frames */
 	uint32_t n_free;
 	uint32_t n_frames;
 	uint32_t frame_shift; /* log2 of the frame size: 11 or 12 */
@@ -61,8 +61,8 @@ struct umem {
 struct umem_spec {
 	uint32_t n_frames;
 	uint32_t frame_size_bytes; /* 2048 or 4096 */
-	int numa_node;		   /* wanted; -1 = no preference */
-	bool want_huge;		   /* 2 MiB pages; -ENOMEM if there are not enough */
+	int numa_node;             /* wanted; -1 = no preference */
+	bool want_huge;            /* 2 MiB pages; -ENOMEM if there are not enough */
 };
 
 /*
@@ -77,7 +77,8 @@ int umem_init(struct umem *umem, const struct umem_spec *spec);
 /* Unmaps and zeroes; a zeroed or half-built umem is fine. Every XSK of it is closed before. */
 void umem_fini(struct umem *umem);
 
-/* Frees the quarantined frames that carry `tag`; returns how many. Thread: the owner. O(n_frames). */
+/* Frees the quarantined frames that carry `tag`; returns how many. Thread: the owner. O(n_frames).
+ */
 uint32_t umem_reclaim(struct umem *umem, unsigned tag);
 
 static inline uint64_t umem_frame_addr(const struct umem *umem, uint32_t frame)

@@ -18,8 +18,8 @@
 #define XDP_MAX_TX_SKB_BUDGET 9 /* linux/if_xdp.h of 6.18 */
 #endif
 
-#define BUSY_POLL_BUDGET 64   /* packets; the burst of data/loop.c */
-#define TX_BUDGET_DEFAULT 32  /* TX_BATCH_SIZE, net/xdp/xsk.c */
+#define BUSY_POLL_BUDGET  64 /* packets; the burst of data/loop.c */
+#define TX_BUDGET_DEFAULT 32 /* TX_BATCH_SIZE, net/xdp/xsk.c */
 /*
  * Copy-mode packets are charged to the socket until the receiver has consumed them (about 768
  * bytes for a small one): the default of 208 KiB ends after 270 packets, a tx ring has 2048.
@@ -79,16 +79,16 @@ static int size_rings(int fd, const struct xsk_spec *spec)
 }
 
 /* Both ring structs of <xdp/xsk.h> have the same members; only the start of cached_cons differs. */
-#define RING_INIT(ring_, map_, off_, n_)                                              \
-	do {                                                                      \
-		(ring_)->mask = (n_) - 1;                                          \
-		(ring_)->size = (n_);                                              \
-		(ring_)->producer = (void *)((char *)(map_) + (off_)->producer);     \
-		(ring_)->consumer = (void *)((char *)(map_) + (off_)->consumer);     \
-		(ring_)->flags = (void *)((char *)(map_) + (off_)->flags);           \
-		(ring_)->ring = (void *)((char *)(map_) + (off_)->desc);             \
-		(ring_)->cached_prod = *(ring_)->producer;                          \
-		(ring_)->cached_cons = *(ring_)->consumer;                          \
+#define RING_INIT(ring_, map_, off_, n_)                                         \
+	do {                                                                     \
+		(ring_)->mask = (n_)-1;                                          \
+		(ring_)->size = (n_);                                            \
+		(ring_)->producer = (void *)((char *)(map_) + (off_)->producer); \
+		(ring_)->consumer = (void *)((char *)(map_) + (off_)->consumer); \
+		(ring_)->flags = (void *)((char *)(map_) + (off_)->flags);       \
+		(ring_)->ring = (void *)((char *)(map_) + (off_)->desc);         \
+		(ring_)->cached_prod = *(ring_)->producer;                       \
+		(ring_)->cached_cons = *(ring_)->consumer;                       \
 	} while (0)
 
 static int map_ring(struct xsk *xsk, unsigned i, uint64_t pgoff, uint64_t desc_off,
@@ -125,7 +125,8 @@ static int map_rings(struct xsk *xsk, const struct xsk_spec *spec)
 	RING_INIT(&xsk->tx, xsk->maps[1].addr, &off.tx, spec->tx_size);
 	RING_INIT(&xsk->fill, xsk->maps[2].addr, &off.fr, spec->fill_size);
 	RING_INIT(&xsk->completion, xsk->maps[3].addr, &off.cr, spec->completion_size);
-	/* A producer's cached consumer runs one ring ahead: free entries = cached_cons − cached_prod. */
+	/* A producer's cached consumer runs one ring ahead: free entries = cached_cons −
+	 * cached_prod. */
 	xsk->tx.cached_cons += spec->tx_size;
 	xsk->fill.cached_cons += spec->fill_size;
 	return 0;
@@ -160,7 +161,8 @@ static int enable_busy_poll(int fd, uint32_t busy_poll_us)
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(options); i++) {
-		if (setsockopt(fd, SOL_SOCKET, options[i].option, &options[i].value, sizeof(int)) < 0)
+		if (setsockopt(fd, SOL_SOCKET, options[i].option, &options[i].value, sizeof(int)) <
+		    0)
 			return -errno;
 	}
 	return 0;

@@ -46,12 +46,13 @@ extern const char *const xsk_mode_names[XSK_MODE_N];
 
 /* The call that failed, for a message that says which object and what to do. */
 enum xsk_step {
-	XSK_STEP_SOCKET,     /* EPERM: CAP_NET_RAW. EAFNOSUPPORT: kernel or RestrictAddressFamilies */
-	XSK_STEP_UMEM,	     /* ENOBUFS: memlock limit */
-	XSK_STEP_RINGS,	     /* ENOMEM */
+	XSK_STEP_SOCKET, /* EPERM: CAP_NET_RAW. EAFNOSUPPORT: kernel or RestrictAddressFamilies */
+	XSK_STEP_UMEM,   /* ENOBUFS: memlock limit */
+	XSK_STEP_RINGS,  /* ENOMEM */
 	XSK_STEP_MMAP,
-	XSK_STEP_BUSY_POLL,  /* EPERM: CAP_NET_ADMIN */
-	XSK_STEP_BIND,	     /* EBUSY: queue in use. EOPNOTSUPP: no zero-copy. EINVAL: no such queue, or MTU */
+	XSK_STEP_BUSY_POLL, /* EPERM: CAP_NET_ADMIN */
+	XSK_STEP_BIND, /* EBUSY: queue in use. EOPNOTSUPP: no zero-copy. EINVAL: no such queue, or
+			  MTU */
 	XSK_STEP_N
 };
 
@@ -61,9 +62,9 @@ struct xsk_spec {
 	uint32_t ifindex;
 	uint32_t queue;
 	uint32_t fill_size, rx_size, tx_size, completion_size; /* powers of two */
-	bool zerocopy;	       /* XDP_ZEROCOPY, else XDP_COPY: never the silent choice of the kernel */
+	bool zerocopy; /* XDP_ZEROCOPY, else XDP_COPY: never the silent choice of the kernel */
 	uint32_t busy_poll_us; /* 0 = off */
-	int shared_fd;	       /* a bound socket of the same UMEM, or -1 for the first */
+	int shared_fd;         /* a bound socket of the same UMEM, or -1 for the first */
 };
 
 struct xsk {
@@ -78,10 +79,10 @@ struct xsk {
 		void *addr;
 		size_t size_bytes;
 	} maps[4];
-	bool is_zerocopy;      /* read back by XDP_OPTIONS */
-	uint32_t tx_budget;    /* packets one sendto() moves in copy mode: 32, or what
-				* XDP_MAX_TX_SKB_BUDGET (≥ 6.18) raised it to */
-	uint32_t napi_id;      /* 0: busy polling has no effect on this queue */
+	bool is_zerocopy;   /* read back by XDP_OPTIONS */
+	uint32_t tx_budget; /* packets one sendto() moves in copy mode: 32, or what
+			     * XDP_MAX_TX_SKB_BUDGET (≥ 6.18) raised it to */
+	uint32_t napi_id;   /* 0: busy polling has no effect on this queue */
 };
 
 /*
@@ -99,7 +100,8 @@ void xsk_close(struct xsk *xsk);
 /* The kernel's six counters (XDP_STATISTICS); lost with the socket, so read before closing. */
 int xsk_statistics(const struct xsk *xsk, struct xdp_statistics *ret_stats);
 
-/* Descriptors waiting in the rx ring, read from its shared words. Thread: any (control, draining). */
+/* Descriptors waiting in the rx ring, read from its shared words. Thread: any (control, draining).
+ */
 uint32_t xsk_rx_waiting(const struct xsk *xsk);
 
 /*

@@ -47,8 +47,8 @@ void log_write(enum log_level level, const char *domain, const char *fmt, ...)
 	if (level > max_level)
 		return;
 
-	n = snprintf(line, sizeof(line), with_prefix ? "<%d>%s: " : "%.0d%s: ",
-		     with_prefix ? (int)level : 0, domain);
+	n = snprintf(line, sizeof(line),
+		     with_prefix ? "<%d>%s: " : "%.0d%s: ", with_prefix ? (int)level : 0, domain);
 	errno = saved_errno;
 	va_start(ap, fmt);
 	(void)vsnprintf(line + n, sizeof(line) - (size_t)n - 1, fmt, ap);

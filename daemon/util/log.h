@@ -34,17 +34,17 @@ uint64_t log_count(enum log_level level);
 void log_write(enum log_level level, const char *domain, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 
-#define log_err(...) log_write(LOG_LEVEL_ERR, LOG_DOMAIN, __VA_ARGS__)
+#define log_err(...)     log_write(LOG_LEVEL_ERR, LOG_DOMAIN, __VA_ARGS__)
 #define log_warning(...) log_write(LOG_LEVEL_WARNING, LOG_DOMAIN, __VA_ARGS__)
-#define log_notice(...) log_write(LOG_LEVEL_NOTICE, LOG_DOMAIN, __VA_ARGS__)
-#define log_info(...) log_write(LOG_LEVEL_INFO, LOG_DOMAIN, __VA_ARGS__)
-#define log_debug(...) log_write(LOG_LEVEL_DEBUG, LOG_DOMAIN, __VA_ARGS__)
+#define log_notice(...)  log_write(LOG_LEVEL_NOTICE, LOG_DOMAIN, __VA_ARGS__)
+#define log_info(...)    log_write(LOG_LEVEL_INFO, LOG_DOMAIN, __VA_ARGS__)
+#define log_debug(...)   log_write(LOG_LEVEL_DEBUG, LOG_DOMAIN, __VA_ARGS__)
 
 /* Logs at err with `r`'s text reachable as %m, and returns r: `return log_err_errno(r, …)`. */
-#define log_err_errno(r, ...)                \
-	({                                   \
-		int _log_r = (r);            \
+#define log_err_errno(r, ...)                          \
+	({                                             \
+		int _log_r = (r);                      \
 		errno = _log_r < 0 ? -_log_r : _log_r; \
-		log_err(__VA_ARGS__);        \
-		_log_r;                      \
+		log_err(__VA_ARGS__);                  \
+		_log_r;                                \
 	})

@@ -13,11 +13,11 @@
 #define TOPO_MAX_CPUS 1024
 
 struct topo {
-	unsigned n_cpus;      /* one past the highest CPU number seen */
+	unsigned n_cpus; /* one past the highest CPU number seen */
 	struct topo_cpu {
 		bool is_allowed;  /* in our affinity mask (cpuset, CPUAffinity=, taskset) */
 		bool is_isolated; /* isolcpus= or an isolated cpuset partition */
-		int node;	  /* -1 = unknown */
+		int node;         /* -1 = unknown */
 	} cpus[TOPO_MAX_CPUS];
 };
 

@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Building ports: attach, bind, publish, and only then let traffic in; what fails is described
+ * once and retried by the rules of engine.h.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "control/live.h"
+#include "util/clock.h"
+#include "util/log.h"
+#include "util/macros.h"
+
+#define LOG_DOMAIN "engine"
+
+static void describe_failure(struct engine *engine, uint32_t index, int r)
+{
+	struct live_port *port = engine->ports[index];
+	uint64_t now_ns = clock_now_ns();
+	bool may_pass;
+
+	if (!port->first_failure_ns)
+		port->first_failure_ns = now_ns;
+	may_pass = r == -EBUSY && port_is_patient(port);
+	port->last_error = r;
+	port->state = may_pass ? PORT_REBUILDING : PORT_FAILED;
+	port->retry_at_ns = now_ns + (may_pass ? RETRY_FAST_NS : RETRY_SLOW_NS);
+	if (r == -ENODEV || r == -ENXIO)
+		port->state = PORT_ABSENT;
+	if (!may_pass && !port->problem[0])
+		port_set_problem(port, "cannot be built: %s", strerror(-r));
+}
+
+static void describe_success(struct engine *engine, uint32_t index)
+{
+	const struct plan_port *plan_port = &engine->plan->ports[index];
+	struct live_port *port = engine->ports[index];
+
+	port->problem[0] = '\0';
+	port->first_failure_ns = 0;
+	port->retry_at_ns = 0;
+	port->last_error = 0;
+	port->state = plan_port_needs_sockets(plan_port) ? PORT_FORWARDING : PORT_PASSING;
+	port->n_rebinds += port->was_built;
+	port->was_built = true;
+	if (plan_port_needs_sockets(plan_port))
+		log_notice("port %s: forwarding %s (%s) to %s, %s mode, %u queue%s", port->name,
+			   plan_port->conf->interface,
+			   plan_port->link.driver[0] ? plan_port->link.driver : "unknown driver",
+			   plan_port->conf->peer, xsk_mode_names[port->mode], plan_port->n_queues,
+			   plan_port->n_queues == 1 ? "" : "s");
+	else
+		log_notice("port %s: passing everything on %s to the kernel", port->name,
+			   plan_port->conf->interface);
+}
+
+static void mark_absent(struct live_port *port, const char *interface)
+{
+	port->state = PORT_ABSENT;
+	port->retry_at_ns = 0;
+	port->first_failure_ns = 0;
+	port_set_problem(port, "interface %s does not exist; waiting for it", interface);
+}
+
+static int attach_and_bind(struct engine *engine, uint32_t index)
+{
+	const struct plan_port *plan_port = &engine->plan->ports[index];
+	struct live_port *port = engine->ports[index];
+	int r = 0;
+
+	if (!port->is_attached)
+		r = port_attach(engine, index);
+	if (r < 0 || !plan_port_needs_sockets(plan_port))
+		return r;
+	r = crew_ready(engine, index);
+	if (r == 0)
+		r = port_bind(engine, index);
+	/* The attachment stays while a queue is waited for: with no socket it falls back. */
+	if (r < 0 && r != -EBUSY)
+		port_detach(engine, port, !port->is_pinned);
+	return r;
+}
+
+int engine_build_ports(struct engine *engine, bool *due)
+{
+	int first_error = 0;
+
+	for (uint32_t i = 0; i < engine_n_ports(engine); i++) {
+		int r;
+
+		if (!due[i])
+			continue;
+		if (!engine->plan->ports[i].is_present) {
+			mark_absent(engine->ports[i], engine->plan->ports[i].conf->interface);
+			due[i] = false;
+			continue;
+		}
+		r = attach_and_bind(engine, i);
+		if (r < 0) {
+			describe_failure(engine, i, r);
+			due[i] = false;
+			if (engine->ports[i]->state == PORT_FAILED && first_error == 0)
+				first_error = r;
+		}
+	}
+	for (uint32_t w = 0; w < engine_n_workers(engine); w++)
+		(void)crew_publish(engine, w, NULL, false);
+	for (uint32_t i = 0; i < engine_n_ports(engine); i++) {
+		int r;
+
+		if (!due[i])
+			continue;
+		r = port_open_slots(engine->ports[i]);
+		if (r < 0)
+			describe_failure(engine, i, r);
+		else
+			describe_success(engine, i);
+		if (r < 0 && first_error == 0)
+			first_error = r;
+	}
+	return first_error;
+}

@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Taking lanes away under traffic, for any number of ports at once: the order of design.md §4.5,
+ * so that every packet that was redirected before is forwarded or counted.
+ */
+#include <string.h>
+
+#include "control/live.h"
+#include "kern/grace.h"
+#include "util/log.h"
+#include "util/macros.h"
+
+#define LOG_DOMAIN "engine"
+
+struct drain {
+	const struct engine *engine;
+	const bool *closing;
+};
+
+static bool lane_is_drained(const struct lane *lane)
+{
+	return xsk_rx_waiting(&lane->xsk) == 0 &&
+	       counter_read(&lane->counters.tx_packets) ==
+		       counter_read(&lane->counters.tx_completed);
+}
+
+static bool is_drained(void *arg)
+{
+	const struct drain *drain = arg;
+
+	for (uint32_t i = 0; i < engine_n_ports(drain->engine); i++) {
+		for (unsigned q = 0; drain->closing[i] && q < CONF_MAX_QUEUES; q++) {
+			const struct live_lane *live = drain->engine->ports[i]->lanes[q];
+
+			if (live && !lane_is_drained(&live->lane))
+				return false;
+		}
+	}
+	return true;
+}
+
+static bool group_has_closing(const struct engine *engine, uint32_t group, const bool *closing)
+{
+	for (uint32_t i = 0; i < engine_n_ports(engine); i++) {
+		if (closing[i] && engine->plan->ports[i].group == group)
+			return true;
+	}
+	return false;
+}
+
+static void publish_affected(struct engine *engine, const bool *closing, bool drop_closing)
+{
+	for (uint32_t w = 0; w < engine_n_workers(engine); w++) {
+		if (group_has_closing(engine, engine->plan->workers[w].group, closing))
+			(void)crew_publish(engine, w, closing, drop_closing);
+	}
+}
+
+static bool port_has_hung_worker(const struct engine *engine, uint32_t index)
+{
+	for (uint32_t w = 0; w < engine_n_workers(engine); w++) {
+		if (engine->workers[w]->hangs &&
+		    engine->plan->workers[w].group == engine->plan->ports[index].group)
+			return true;
+	}
+	return false;
+}
+
+/* A device that is gone was unbound by the kernel: its frames are free. */
+static void reclaim_lanes_of(struct engine *engine, uint32_t index)
+{
+	for (uint32_t w = 0; w < engine_n_workers(engine); w++) {
+		struct live_worker *worker = engine->workers[w];
+		const struct plan_worker *plan_worker = &engine->plan->workers[w];
+
+		for (uint32_t i = 0; i < plan_worker->n_lanes; i++) {
+			for (uint32_t u = 0; u < worker->worker.n_umems; u++) {
+				if (plan_worker->lanes[i].port == index)
+					crew_reclaim(worker, u, (uint8_t)plan_worker->lanes[i].tag);
+			}
+		}
+	}
+}
+
+static bool device_is_gone(struct engine *engine, const struct live_port *port)
+{
+	struct link link;
+
+	return link_read(engine->links, port->interface, &link) == 0 &&
+	       (!link.exists || link.ifindex != port->ifindex);
+}
+
+static void abandon_lanes(struct live_port *port)
+{
+	/* The worker that hangs may wake up and touch them: they are leaked on purpose. */
+	for (unsigned q = 0; q < CONF_MAX_QUEUES; q++)
+		port->lanes[q] = NULL;
+}
+
+static bool port_has_lanes(const struct live_port *port)
+{
+	for (unsigned q = 0; q < CONF_MAX_QUEUES; q++) {
+		if (port->lanes[q])
+			return true;
+	}
+	return false;
+}
+
+void engine_close_ports(struct engine *engine, const bool *closing)
+{
+	struct drain drain = {.engine = engine, .closing = closing};
+	bool any = false;
+
+	for (uint32_t i = 0; i < engine_n_ports(engine); i++) {
+		if (!closing[i] || !port_has_lanes(engine->ports[i]))
+			continue;
+		any = true;
+		port_clear_slots(engine->ports[i]);
+	}
+	if (!any)
+		return;
+	/* No NAPI poll that saw a filled slot is still running after this. */
+	(void)grace_wait();
+	publish_affected(engine, closing, false);
+	if (!wait_until(is_drained, &drain, DRAIN_NS))
+		log_warning("some packets were not confirmed sent within %llu ms",
+			    DRAIN_NS / NSEC_PER_MSEC);
+	publish_affected(engine, closing, true);
+	for (uint32_t i = 0; i < engine_n_ports(engine); i++) {
+		struct live_port *port = engine->ports[i];
+
+		if (!closing[i])
+			continue;
+		if (port_has_hung_worker(engine, i))
+			abandon_lanes(port);
+		port_close_lanes(port);
+		if (port->is_attached && device_is_gone(engine, port))
+			reclaim_lanes_of(engine, i);
+	}
+}

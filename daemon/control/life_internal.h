@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The daemon's state, shared by life.c (events) and life_reload.c (configuration to configuration),
+ * and by nobody else. Thread: control.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <systemd/sd-event.h>
+
+#include "control/conf.h"
+#include "control/ctlsock.h"
+#include "control/engine.h"
+#include "control/http.h"
+#include "util/topo.h"
+
+struct life {
+	sd_event *event;
+	struct conf *conf;
+	struct links *links;
+	struct engine *engine;
+	struct ctlsock *ctlsock;
+	struct http *http;
+	sd_event_source *retry_timer;
+	sd_event_source *replan_timer;
+	sd_event_source *tick_timer;
+	sd_event_source *watchdog_timer;
+	struct topo topo; /* allowed CPUs as last told */
+	uint64_t watchdog_ns;
+	bool has_started; /* every port was tried to its end: from now on nothing ends the daemon */
+	bool is_ready;    /* READY=1 was said */
+	bool is_draining;
+	char problems[512]; /* about the whole; "" = none */
+	char last_status[512];
+	bool last_reload_ok;
+	char last_reload_error[512];
+	double last_reload_unix_s;
+	double start_unix_s;
+	uint64_t n_reloads, n_reload_failures, n_resyncs;
+	uint64_t n_requests, n_request_failures;
+};
+
+/* Called after every attempt to build: READY, retries, and at start the end if a port failed. */
+void life_after_build(struct life *life);
+
+/* ctlsock_ops.reload, and SIGHUP. */
+int life_reload(void *arg, bool dry_run, char *ret_text, size_t size);

@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What sluiced does instead of running: --dry-run and --detach. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "control/conf.h"
+#include "control/life.h"
+#include "control/planner.h"
+#include "kern/port_prog.h"
+#include "util/log.h"
+
+#define LOG_DOMAIN "life"
+
+int life_dry_run(const struct conf *conf)
+{
+	struct links *links = NULL;
+	struct plan_notes notes = {0};
+	struct plan *plan = NULL;
+	int r = links_open(&links);
+
+	if (r < 0) {
+		(void)log_err_errno(r, "cannot open netlink: %m");
+		return EXIT_FAILURE;
+	}
+	r = planner_make(links, NULL, conf, &plan, &notes);
+	if (plan)
+		plan_print(plan, &notes, stdout);
+	else
+		(void)log_err_errno(r, "cannot plan: %m");
+	plan_free(plan);
+	plan_notes_fini(&notes);
+	links_close(links);
+	return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
+struct detach {
+	const char *dir;
+	const char *port; /* NULL = all */
+	unsigned n_found;
+	unsigned n_failed;
+};
+
+static int detach_pin(const struct pin_info *info, void *arg)
+{
+	struct detach *detach = arg;
+	int r;
+
+	if (detach->port && strcmp(detach->port, info->port) != 0)
+		return 0;
+	detach->n_found++;
+	r = pin_remove(detach->dir, info->port);
+	if (r < 0) {
+		detach->n_failed++;
+		(void)log_err_errno(r, "port %s: cannot remove its pins in %s: %m", info->port,
+				    detach->dir);
+	} else {
+		log_notice("port %s: detached%s", info->port,
+			   info->is_alive ? "" : " (its interface was already gone)");
+	}
+	return 0;
+}
+
+int life_detach_pins(const struct conf *conf, const char *port)
+{
+	char dir[CONF_PATH_BYTES];
+	struct detach detach = {.dir = dir, .port = port};
+	int r = pin_dir_resolve(conf ? conf->daemon.bpf_dir : "", dir, sizeof(dir));
+
+	if (r == 0)
+		r = pin_for_each(dir, detach_pin, &detach);
+	if (r < 0 && r != -ENOENT) {
+		(void)log_err_errno(r, "cannot look for pins: %m");
+		return EXIT_FAILURE;
+	}
+	if (port && detach.n_found == 0) {
+		log_err("port %s: no pins found", port);
+		return EXIT_FAILURE;
+	}
+	return detach.n_failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}

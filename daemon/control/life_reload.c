@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * From the configuration in force to the one in the file: everything that can be refused is refused
+ * before anything is touched; then the difference of the two plans is applied.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <systemd/sd-daemon.h>
+
+#include "control/caps.h"
+#include "control/conf_compare.h"
+#include "control/life_internal.h"
+#include "control/planner.h"
+#include "util/clock.h"
+#include "util/log.h"
+#include "util/macros.h"
+
+#define LOG_DOMAIN "reload"
+
+static void join_lines(const struct conf_errors *errors, char *text, size_t size)
+{
+	size_t used = 0;
+
+	text[0] = '\0';
+	for (unsigned i = 0; i < errors->n && used < size; i++)
+		used += (size_t)snprintf(text + used, size - used, "%s%s", i ? "\n" : "",
+					 errors->lines[i]);
+}
+
+static int refuse_restart_changes(const struct conf *old, const struct conf *new, char *text,
+				  size_t size)
+{
+	static const char head[] = "these keys need a restart of the daemon:\n";
+	FILE *out = fmemopen(text, size, "w");
+	unsigned n;
+
+	if (!out)
+		return -ENOMEM;
+	fputs(head, out);
+	n = conf_restart_changes(old, new, out);
+	(void)fclose(out);
+	text[size - 1] = '\0';
+	return n ? -EINVAL : 0;
+}
+
+static void describe_actions(const struct plan *old, const struct plan *new, char *text,
+			     size_t size)
+{
+	struct plan_diff diff;
+	size_t used = 0;
+
+	text[0] = '\0';
+	if (plan_diff(old, new, &diff) < 0)
+		return;
+	for (uint32_t i = 0; i < new->n_ports &&used < size; i++) {
+		if (diff.new_ports[i] != PLAN_KEEP)
+			used += (size_t)snprintf(text + used, size - used, "port %s: %s\n",
+						 new->ports[i].conf->name,
+						 plan_action_names[diff.new_ports[i]]);
+	}
+	for (uint32_t i = 0; i < old->n_ports && used < size; i++) {
+		if (diff.old_ports[i] == PLAN_REMOVE)
+			used += (size_t)snprintf(text + used, size - used, "port %s: %s\n",
+						 old->ports[i].conf->name,
+						 plan_action_names[PLAN_REMOVE]);
+	}
+	if (used == 0)
+		snprintf(text, size, "nothing to do");
+	plan_diff_fini(&diff);
+}
+
+/* Everything that can be refused, before anything is touched. The outputs are the caller's. */
+static int prepare_reload(struct life *life, struct conf **ret_conf, struct plan **ret_plan,
+			  char *text, size_t size)
+{
+	struct conf_errors errors = {0};
+	struct plan_notes notes = {0};
+	struct plan *plan = NULL;
+	struct conf *conf = NULL;
+	int r;
+
+	r = conf_load(life->conf->path, &conf, &errors);
+	if (r < 0) {
+		join_lines(&errors, text, size);
+		conf_errors_fini(&errors);
+		return r;
+	}
+	r = refuse_restart_changes(life->conf, conf, text, size);
+	if (r == 0 && caps_check(conf) > 0) {
+		snprintf(text, size, "capabilities are missing, see the log");
+		r = -EPERM;
+	}
+	if (r == 0) {
+		r = planner_make(life->links, engine_plan(life->engine), conf, &plan, &notes);
+		if (r < 0 && planner_error_text(&notes, text, size) == 0)
+			snprintf(text, size, "cannot plan: %s", strerror(-r));
+		planner_log_notes(&notes, false);
+		plan_notes_fini(&notes);
+	}
+	conf_errors_fini(&errors);
+	if (r < 0) {
+		plan_free(plan);
+		conf_free(conf);
+		return r;
+	}
+	*ret_conf = conf;
+	*ret_plan = plan;
+	return 0;
+}
+
+static int apply_reload(struct life *life, struct conf *conf, struct plan *plan, char *text,
+			size_t size)
+{
+	struct conf *old = life->conf;
+	int r;
+
+	describe_actions(engine_plan(life->engine), plan, text, size);
+	life->conf = conf;
+	life->problems[0] = '\0';
+	r = engine_apply(life->engine, plan);
+	if (engine_plan(life->engine) != plan) {
+		/* Nothing was touched: the old plan still borrows from the old configuration. */
+		life->conf = old;
+		conf_free(conf);
+		snprintf(text, size, "cannot apply: %s", strerror(-r));
+		return r;
+	}
+	conf_free(old);
+	if (r < 0)
+		snprintf(text, size, "applied, but a port cannot be built: see `sluicectl status`");
+	return r;
+}
+
+int life_reload(void *arg, bool dry_run, char *ret_text, size_t size)
+{
+	struct life *life = arg;
+	struct plan *plan = NULL;
+	struct conf *conf = NULL;
+	int r;
+
+	if (!dry_run) {
+		life->n_reloads++;
+		(void)sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%llu",
+				 (unsigned long long)(clock_now_ns() / NSEC_PER_USEC));
+	}
+	r = prepare_reload(life, &conf, &plan, ret_text, size);
+	if (dry_run) {
+		if (r == 0)
+			describe_actions(engine_plan(life->engine), plan, ret_text, size);
+		plan_free(plan);
+		conf_free(conf);
+		return r;
+	}
+	if (r == 0)
+		r = apply_reload(life, conf, plan, ret_text, size);
+	life->last_reload_ok = r == 0;
+	if (r == 0) {
+		life->last_reload_error[0] = '\0';
+		life->last_reload_unix_s = clock_wall_s();
+		log_notice("reloaded %s", life->conf->path);
+	} else {
+		life->n_reload_failures++;
+		snprintf(life->last_reload_error, sizeof(life->last_reload_error), "%s", ret_text);
+		log_err("reload refused: %s", ret_text);
+	}
+	if (life->is_ready)
+		(void)sd_notify(0, "READY=1");
+	life_after_build(life);
+	return r;
+}
