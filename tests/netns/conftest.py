@@ -11,7 +11,7 @@ import re
 
 import pytest
 
-from lib import Net, ensure_bpffs
+from lib import Net, ensure_bpffs, run
 
 REQUIRE_ALL = os.environ.get("SLUICE_REQUIRE") == "all"
 EXIT_SKIPPED = 77
@@ -36,6 +36,16 @@ def net(request):
     request.node.sluice_net = net
     yield net
     net.close()
+
+
+@pytest.fixture
+def bpffs(net):
+    """A BPF file system of the test's own, mode 0700, for bpf_dir."""
+    path = net.dir / "bpf"
+    path.mkdir()
+    run("mount", "-t", "bpf", "-o", "mode=0700", "bpf", path)
+    yield path
+    run("umount", "-l", path)
 
 
 def _fail_if_required(report):

@@ -189,6 +189,10 @@ class Net:
         self._processes.append(process)
         return process
 
+    def gen_argv(self, *argv):
+        """sluice-gen's words for popen(), with a report on standard output."""
+        return [binary("tools/sluice-gen"), *argv, "--json"]
+
     def gen(self, ns, *argv, status=0, deadline_s=COMMAND_DEADLINE_S):
         """Runs sluice-gen to its end; its report. `status` None accepts 0 and 1 (damage)."""
         done = self.run(ns, binary("tools/sluice-gen"), *argv, "--json", check=False,
@@ -443,6 +447,15 @@ class Daemon:
         done = self.net.run(self.ns, binary("tools/sluicectl"), "--socket", self.control_path,
                             "--json", *argv, check=check)
         return json.loads(done.stdout) if check else done
+
+    def control(self, request, deadline_s=10.0):
+        """One request line on the control socket, the answer as it is; sluicectl not needed."""
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
+            sock.settimeout(deadline_s)
+            sock.connect(str(self.control_path))
+            sock.sendall(request.encode() + b"\n")
+            with sock.makefile("rb") as answer:
+                return json.loads(answer.read())
 
     def report(self):
         """Everything worth reading after a failed test."""
