@@ -429,6 +429,33 @@ static void test_wakeups_tell_that_the_link_is_down_and_up_again(void **state)
 	umem_fini(&umem);
 }
 
+/*
+ * A device that drops (here: no carrier; under overload: a full queue) ends the wakeup after each
+ * packet that it drops. The frame is completed, and the next wakeup goes on behind it.
+ */
+static void test_a_dropping_device_ends_each_wakeup_with_ebusy(void **state)
+{
+	struct umem umem = memory();
+	struct xsk_spec spec = spec_of("xa0", 0);
+	struct wanted wanted = {.n = 3};
+	struct xsk xsk;
+
+	open_xsk(&xsk, &umem, &spec);
+	env_run("ip", "link", "set", "xa1", "down", NULL);
+	(void)put_tx(&xsk, &umem, 10);
+	for (uint32_t i = 1; i <= 3; i++) {
+		assert_int_equal(xsk_wake_tx(&xsk), -EBUSY);
+		assert_int_equal(*xsk.tx.consumer, i);
+	}
+	wanted.xsk = &xsk;
+	assert_true(env_wait(has_completed, &wanted));
+	env_run("ip", "link", "set", "xa1", "up", NULL);
+	assert_int_equal(xsk_wake_tx(&xsk), 0);
+	assert_int_equal(*xsk.tx.consumer, 10);
+	xsk_close(&xsk);
+	umem_fini(&umem);
+}
+
 static void test_busy_polling_without_napi_is_told(void **state)
 {
 	struct umem umem = memory();
@@ -460,6 +487,7 @@ int main(void)
 		cmocka_unit_test(test_rings_can_be_mapped_again_after_bind),
 		cmocka_unit_test(test_one_wakeup_sends_as_many_packets_as_tx_budget_says),
 		cmocka_unit_test(test_wakeups_tell_that_the_link_is_down_and_up_again),
+		cmocka_unit_test(test_a_dropping_device_ends_each_wakeup_with_ebusy),
 		cmocka_unit_test(test_busy_polling_without_napi_is_told),
 	};
 
