@@ -3,7 +3,7 @@
  * What ethtool(8) knows of an interface: driver, channels, offloads. By ethtool's generic netlink
  * family; where the kernel has none (CONFIG_ETHTOOL_NETLINK=n) by the SIOCETHTOOL ioctl, which
  * cannot notify. Queue counts also by the `netdev` family (kernel ≥ 6.8) for devices without
- * channels, such as tap. A part of link.c; nobody else includes this.
+ * channels, such as bridge. A part of link.c; nobody else includes this.
  *
  * Thread: control. Capabilities: CAP_NET_ADMIN to change an offload.
  */

@@ -74,7 +74,6 @@ static int read_default_route(struct nl *route, int family, struct link *link)
 		nlh->nlmsg_flags = NLM_F_DUMP;
 		rtm->rtm_family = (unsigned char)family;
 		rtm->rtm_table = RT_TABLE_MAIN;
-		mnl_attr_put_u32(nlh, RTA_TABLE, RT_TABLE_MAIN);
 		mnl_attr_put_u32(nlh, RTA_OIF, link->ifindex);
 		r = nl_request(route, nlh, take_route, link);
 	}

@@ -147,9 +147,35 @@ static void test_queues_of_a_veth_are_those_in_use(void **state)
 	expect_queues("vb", 2, 4);
 }
 
-/* A tap has no channels, and 256 allocated queues. */
+/* All four ways to ask, each alone; rtnetlink would say 256. */
+static void expect_tap_queues(struct link link, unsigned n)
+{
+	unsigned n_rx = 0, n_tx = 0;
+	struct link by_sysfs = link;
+
+	assert_int_equal(link.n_rx_queues, n);
+	assert_int_equal(link.n_tx_queues, n);
+	assert_int_not_equal(links->ethtool.ethtool_family, 0);
+	assert_int_equal(ethtool_channels(&links->ethtool, link.ifindex, "tap4", &n_rx, &n_tx), 0);
+	assert_int_equal(n_rx, n);
+	assert_int_equal(n_tx, n);
+	n_rx = n_tx = 0;
+	assert_int_equal(ethtool_ioctl_channels(links->ethtool.ioctl_fd, "tap4", &n_rx, &n_tx), 0);
+	assert_int_equal(n_rx, n);
+	assert_int_equal(n_tx, n);
+	n_rx = n_tx = 0;
+	assert_int_equal(ethtool_netdev_queues(&links->ethtool, link.ifindex, &n_rx, &n_tx), 0);
+	assert_int_equal(n_rx, n);
+	assert_int_equal(n_tx, n);
+	by_sysfs.n_rx_queues = by_sysfs.n_tx_queues = 0;
+	assert_true(link_sysfs_read(sysfs, "/proc", true, &by_sysfs));
+	assert_int_equal(by_sysfs.n_rx_queues, n);
+	assert_int_equal(by_sysfs.n_tx_queues, n);
+}
+
 static void test_queues_of_a_tap_are_those_that_are_open(void **state)
 {
+	unsigned n_rx, n_tx;
 	int fds[4];
 
 	for (unsigned i = 0; i < ARRAY_SIZE(fds); i++) {
@@ -160,19 +186,34 @@ static void test_queues_of_a_tap_are_those_that_are_open(void **state)
 		assert_in_range(fds[i], 0, 1 << 20);
 		assert_int_equal(ioctl(fds[i], TUNSETIFF, &request), 0);
 	}
-	expect_queues("tap4", 4, 4); /* down: by sysfs */
+	expect_queues("tap4", 4, 4);
+	assert_int_equal(
+		ethtool_netdev_queues(&links->ethtool, if_nametoindex("tap4"), &n_rx, &n_tx),
+		-EOPNOTSUPP); /* it is down */
 	sh("ip link set tap4 up");
-	links->sysfs_root = "/nonexistent";
-	expect_queues("tap4", 4, 4); /* by the netdev family */
-	links->sysfs_root = sysfs;
-	links->ethtool.netdev_family = 0;
-	expect_queues("tap4", 4, 4); /* before 6.8: by sysfs */
+	expect_tap_queues(read_link("tap4"), 4);
 	assert_string_equal(read_link("tap4").driver, "tun");
 	assert_string_equal(read_link("tap4").kind, "tun");
 	close_fdp(&fds[3]);
-	expect_queues("tap4", 3, 3);
+	expect_tap_queues(read_link("tap4"), 3);
 	for (unsigned i = 0; i < 3; i++)
 		close_fdp(&fds[i]);
+}
+
+/* A bridge has no channels: the netdev family tells, or sysfs, or what rtnetlink allocated. */
+static void test_queues_of_a_device_without_channels(void **state)
+{
+	unsigned n_rx, n_tx;
+
+	sh("ip link add d3 numrxqueues 2 numtxqueues 3 type bridge && ip link set d3 up");
+	assert_int_equal(
+		ethtool_channels(&links->ethtool, if_nametoindex("d3"), "d3", &n_rx, &n_tx),
+		-EOPNOTSUPP);
+	expect_queues("d3", 2, 3);
+	links->ethtool.netdev_family = 0;
+	expect_queues("d3", 2, 3);
+	links->sysfs_root = "/nonexistent";
+	expect_queues("d3", 2, 3);
 }
 
 static void test_a_program_on_the_interface_is_seen(void **state)
@@ -235,6 +276,9 @@ static void test_default_routes_are_found_however_they_are_made(void **state)
 	expect_default_route("another table", false, false);
 	sh("ip route add blackhole default metric 5");
 	expect_default_route("blackhole", false, false);
+	sh("ip route add local default dev va table main");
+	expect_default_route("local", false, false);
+	sh("ip route del local default dev va table main");
 	sh("ip route add default dev va");
 	expect_default_route("dev", true, false);
 	sh("ip route del default dev va");
@@ -584,6 +628,7 @@ int main(void)
 		link_test(test_a_veth_tells_what_it_is),
 		link_test(test_queues_of_a_veth_are_those_in_use),
 		link_test(test_queues_of_a_tap_are_those_that_are_open),
+		link_test(test_queues_of_a_device_without_channels),
 		link_test(test_a_program_on_the_interface_is_seen),
 		link_test(test_addresses_are_counted_but_link_local_ones),
 		link_test(test_default_routes_are_found_however_they_are_made),

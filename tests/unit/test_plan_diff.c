@@ -100,6 +100,13 @@ static void change_queue_list(struct world *w)
 	w->ports[WAN].queues = world_set((int[]){0, 1, 2, -1});
 }
 
+/* As many queues as before, but others: the numbers of workers, lanes and frames stay. */
+static void change_to_other_queues(struct world *w)
+{
+	w->ports[WAN].queues = world_set((int[]){0, 1, 2, 4, -1});
+	world_set_link(w, WAN, 5);
+}
+
 /* Still four workers, and the peer's sockets are as they were: but the memory is another. */
 static void change_to_more_queues(struct world *w)
 {
@@ -266,6 +273,29 @@ static void test_another_queue_replaces_the_worker_that_gets_it(void **state)
 	world_fini(&old);
 }
 
+static void test_a_queue_exchanged_for_another_replaces_its_worker(void **state)
+{
+	struct world old, new;
+	struct plan_diff diff;
+
+	start(&old);
+	world_set_link(&old, WAN, 5);
+	old.ports[WAN].queues = world_set((int[]){0, 1, 2, 3, -1});
+	world_plan_ok(&old, NULL);
+	start(&new);
+	change_to_other_queues(&new);
+	world_plan_ok(&new, old.plan);
+	assert_int_equal(plan_diff(old.plan, new.plan, &diff), 0);
+	for (unsigned i = 0; i < new.plan->n_workers; i++)
+		assert_int_equal(diff.rebuild_worker[i], i == 3);
+	assert_int_equal(diff.new_ports[WAN], PLAN_REBUILD);
+	assert_int_equal(diff.new_ports[LAN], PLAN_REBUILD);
+	assert_int_equal(diff.new_ports[C], PLAN_KEEP);
+	plan_diff_fini(&diff);
+	world_fini(&new);
+	world_fini(&old);
+}
+
 static void test_an_interface_goes_and_comes_back(void **state)
 {
 	struct world with, without;
@@ -423,6 +453,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_a_change_rebuilds_what_it_concerns_and_no_more),
 		cmocka_unit_test(test_another_queue_replaces_the_worker_that_gets_it),
+		cmocka_unit_test(test_a_queue_exchanged_for_another_replaces_its_worker),
 		cmocka_unit_test(test_an_interface_goes_and_comes_back),
 		cmocka_unit_test(test_a_whole_group_goes_and_comes_back),
 		cmocka_unit_test(test_a_group_removed_before_another_leaves_it_alone),
