@@ -1,79 +1,25 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * control/link on real devices: what is read of veth, tap and their masters, what is told when
- * they change, and what can be set. Each test has a network namespace of its own, which goes with
- * it, and a sysfs that shows that namespace.
+ * control/link on real devices: what is read of veth, tap and their masters, and what can be set.
+ * What is told when they change is in test_link_events.c.
  */
-#include <arpa/inet.h>
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/bpf.h>
+#include <linux/if_link.h>
 #include <linux/if_tun.h>
-#include <linux/rtnetlink.h>
-#include <sched.h>
 #include <signal.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <sys/mount.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "control/link_internal.h"
-#include "tests/unit/unit.h"
+#include "link_env.h"
 #include "util/macros.h"
-
-#define EXIT_SKIPPED 77
-
-static char sysfs[] = "/tmp/sluice-links-XXXXXX";
-static struct links *links;
-
-static void sh(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
-
-static void sh(const char *fmt, ...)
-{
-	char command[512];
-	va_list args;
-	int status;
-
-	va_start(args, fmt);
-	(void)vsnprintf(command, sizeof(command), fmt, args);
-	va_end(args);
-	status = system(command);
-	if (status != 0)
-		fail_msg("%s: status %d", command, status);
-}
-
-static int enter(void **state)
-{
-	if (unshare(CLONE_NEWNET) < 0 || mount("sysfs", sysfs, "sysfs", 0, NULL) < 0)
-		return -1;
-	if (links_open(&links) < 0)
-		return -1;
-	links->sysfs_root = sysfs;
-	return 0;
-}
-
-static int leave(void **state)
-{
-	links_close(links);
-	links = NULL;
-	return umount2(sysfs, MNT_DETACH);
-}
-
-static struct link read_link(const char *name)
-{
-	struct link link;
-
-	assert_int_equal(link_read(links, name, &link), 0);
-	return link;
-}
 
 /* --- What a link is --------------------------------------------------------------------------- */
 
@@ -168,7 +114,7 @@ static void expect_tap_queues(struct link link, unsigned n)
 	assert_int_equal(n_rx, n);
 	assert_int_equal(n_tx, n);
 	by_sysfs.n_rx_queues = by_sysfs.n_tx_queues = 0;
-	assert_true(link_sysfs_read(sysfs, "/proc", true, &by_sysfs));
+	assert_true(link_sysfs_read(link_env_sysfs, "/proc", true, &by_sysfs));
 	assert_int_equal(by_sysfs.n_rx_queues, n);
 	assert_int_equal(by_sysfs.n_tx_queues, n);
 }
@@ -482,144 +428,6 @@ static void test_counters_are_read_alone(void **state)
 	assert_int_equal(link_read_stats(links, link.ifindex + 1000, &link), -ENODEV);
 }
 
-/* --- Events ----------------------------------------------------------------------------------- */
-
-static struct {
-	char text[1024]; /* "va vb " */
-	unsigned n_everything;
-} told;
-
-static void tell(const char *interface, void *arg)
-{
-	if (!interface) {
-		told.n_everything++;
-		return;
-	}
-	(void)snprintf(told.text + strlen(told.text), sizeof(told.text) - strlen(told.text), "%s ",
-		       interface);
-}
-
-/* Notifications are queued before the command that caused them returns: nothing to wait for. */
-static void hear(void)
-{
-	int n;
-
-	memset(&told, 0, sizeof(told));
-	do {
-		n = links_drain(links, tell, NULL);
-		assert_in_range(n, 0, 1 << 20);
-	} while (n > 0);
-}
-
-static bool heard(const char *name)
-{
-	char word[64];
-
-	(void)snprintf(word, sizeof(word), "%s ", name);
-	return strstr(told.text, word);
-}
-
-static void expect_event(const char *command, const char *name)
-{
-	hear();
-	sh("%s", command);
-	hear();
-	if (!heard(name))
-		fail_msg("after \"%s\" nothing about %s: %s", command, name, told.text);
-}
-
-static void test_changes_are_told_by_name(void **state)
-{
-	expect_event("ip link add va numrxqueues 4 numtxqueues 4 type veth peer name vb", "va");
-	assert_true(heard("vb"));
-	(void)read_link("va");
-	expect_event("ip link set va up", "va");
-	expect_event("ip link set vb up", "va"); /* carrier */
-	expect_event("ip link set va mtu 1400", "va");
-	expect_event("ip link set va address 02:00:00:00:00:01", "va");
-	expect_event("ip addr add 10.0.0.1/24 dev va", "va");
-	expect_event("ip addr del 10.0.0.1/24 dev va", "va");
-	expect_event("ip addr add 2001:db8::1/64 dev va nodad", "va");
-	expect_event("ip link add br0 type bridge && ip link set va master br0", "va");
-	expect_event("ip link set va nomaster", "va");
-	expect_event("ethtool -K va rx-vlan-hw-parse off", "va");
-	expect_event("ethtool -L va rx 2", "va");
-	expect_event("ip link del va", "va");
-	assert_true(heard("vb"));
-	assert_int_equal(told.n_everything, 0);
-}
-
-static void test_a_rename_is_told_under_both_names(void **state)
-{
-	sh("ip link add va type veth peer name vb");
-	(void)read_link("va");
-	expect_event("ip link set va name wan0", "va");
-	assert_true(heard("wan0"));
-	assert_false(read_link("va").exists);
-	assert_true(read_link("wan0").exists);
-	expect_event("ip link set wan0 name va", "wan0");
-	assert_true(heard("va"));
-	/* A new device under the name of one that went. */
-	expect_event("ip link del va && ip link add va type veth peer name vb", "va");
-}
-
-static void test_one_drain_tells_an_interface_once(void **state)
-{
-	sh("ip link add va type veth peer name vb");
-	(void)read_link("va");
-	hear();
-	for (unsigned i = 0; i < 20; i++)
-		sh("ip link set va mtu %u", 1400 + i);
-	memset(&told, 0, sizeof(told));
-	assert_in_range(links_drain(links, tell, NULL), 20, 1 << 20);
-	assert_string_equal(told.text, "va ");
-}
-
-static void test_only_default_routes_are_told(void **state)
-{
-	unsigned n = 0;
-
-	sh("ip link add va type veth peer name vb");
-	sh("ip link set va up && ip link set vb up");
-	hear();
-	sh("i=0; while [ $i -lt 250 ]; do echo route add 10.0.$i.0/24 dev va; i=$((i+1)); done"
-	   " | ip -batch -");
-	sh("ip -6 route add 2001:db8::/32 dev va");
-	hear();
-	n += told.n_everything;
-	assert_int_equal(n, 0);
-	sh("ip route add default dev va");
-	hear();
-	assert_int_equal(told.n_everything, 1);
-	sh("ip route del default dev va");
-	hear();
-	assert_int_equal(told.n_everything, 1);
-	sh("ip -6 route add default dev va");
-	hear();
-	assert_int_equal(told.n_everything, 1);
-}
-
-static void test_an_overflow_means_read_all_again(void **state)
-{
-	int size_bytes = 4096;
-
-	sh("ip link add va type veth peer name vb");
-	(void)read_link("va");
-	hear();
-	assert_int_equal(setsockopt(links_event_fd(links), SOL_SOCKET, SO_RCVBUF, &size_bytes,
-				    sizeof(size_bytes)),
-			 0);
-	sh("i=0; while [ $i -lt 100 ]; do echo link set va mtu $((1300+i)); i=$((i+1)); done"
-	   " | ip -batch -");
-	hear();
-	assert_in_range(told.n_everything, 1, 100);
-	/* The connection is whole again. */
-	expect_event("ip link set va mtu 1280", "va");
-	assert_int_equal(told.n_everything, 0);
-}
-
-#define link_test(fn) cmocka_unit_test_setup_teardown(fn, enter, leave)
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -639,22 +447,7 @@ int main(void)
 		link_test(test_netlink_and_ioctl_agree),
 		link_test(test_promiscuity_lasts_as_long_as_its_fd),
 		link_test(test_counters_are_read_alone),
-		link_test(test_changes_are_told_by_name),
-		link_test(test_a_rename_is_told_under_both_names),
-		link_test(test_one_drain_tells_an_interface_once),
-		link_test(test_only_default_routes_are_told),
-		link_test(test_an_overflow_means_read_all_again),
 	};
-	int r;
 
-	if (unshare(CLONE_NEWNS | CLONE_NEWNET) < 0 ||
-	    mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0) {
-		(void)printf("SKIP: cannot make namespaces: %s\n", strerror(errno));
-		return EXIT_SKIPPED;
-	}
-	if (!mkdtemp(sysfs))
-		return 1;
-	r = cmocka_run_group_tests(tests, NULL, NULL);
-	(void)rmdir(sysfs);
-	return r;
+	return link_env_run(tests, ARRAY_SIZE(tests));
 }
