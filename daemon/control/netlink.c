@@ -85,6 +85,8 @@ int nl_request(struct nl *nl, struct nlmsghdr *request,
 		const struct nlmsghdr *nlh = (const void *)buffer;
 		int left = (int)n;
 
+		if (n < 0 && errno == EINTR)
+			continue;
 		if (n < 0)
 			return -errno;
 		for (; mnl_nlmsg_ok(nlh, left); nlh = mnl_nlmsg_next(nlh, &left))

@@ -16,29 +16,36 @@ static void add_cpu(struct plan_builder *b, unsigned cpu)
 	b->n_candidates++;
 }
 
-static void note_not_allowed(struct plan_builder *b, unsigned cpu)
+/* One note for all of them: a list made for a larger machine names many. */
+static void note_not_allowed(struct plan_builder *b, unsigned first, unsigned n)
 {
-	char allowed[256];
+	char allowed[256], others[32] = "";
 
+	if (n > 1)
+		(void)snprintf(others, sizeof(others), " (and %u more)", n - 1);
 	plan_note(
 		b, PLAN_ERROR, PLAN_NONE,
-		"[daemon] cpus: CPU %u is not one that this process may use (%s): change cpus, or "
+		"[daemon] cpus: CPU %u%s is not one that this process may use (%s): change cpus, or "
 		"AllowedCPUs= and CPUAffinity= of the unit",
-		cpu, topo_format_allowed(b->topo, allowed, sizeof(allowed)));
+		first, others, topo_format_allowed(b->topo, allowed, sizeof(allowed)));
 }
 
 _Static_assert(CONF_MAX_CPUS == TOPO_MAX_CPUS, "one limit under two names");
 
 static void add_listed(struct plan_builder *b, const struct conf_set *cpus)
 {
+	unsigned first_bad = 0, n_bad = 0;
+
 	for (unsigned cpu = 0; cpu < CONF_MAX_CPUS; cpu++) {
 		if (!conf_set_has(cpus, cpu))
 			continue;
 		if (b->topo->cpus[cpu].is_allowed)
 			add_cpu(b, cpu);
-		else
-			note_not_allowed(b, cpu);
+		else if (n_bad++ == 0)
+			first_bad = cpu;
 	}
+	if (n_bad > 0)
+		note_not_allowed(b, first_bad, n_bad);
 }
 
 /*

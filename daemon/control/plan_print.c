@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * A plan as text, for --dry-run and `sluicectl show plan`: one fact a line, a label and its value,
- * in the order of the file. Tests compare plans by it too, so every field of a plan shows here.
+ * in the order of the file. What the engine builds shows here, and what it was decided from.
  */
 #include <stdarg.h>
 
@@ -144,6 +144,8 @@ static void print_link(const struct link *link, FILE *out)
 	fact(out, "mtu", "%u", link->mtu);
 	print_node(out, link->numa_node);
 	fact(out, "has queues", "%u rx, %u tx", link->n_rx_queues, link->n_tx_queues);
+	if (link->xdp_prog_id != 0)
+		fact(out, "has program", "id %u", link->xdp_prog_id);
 	print_host(link, out);
 }
 

@@ -187,6 +187,39 @@ static void test_a_program_on_the_interface_is_seen(void **state)
 	close_fdp(&fd);
 }
 
+/* In a child, since capabilities do not come back. */
+static int read_as_nobody(void)
+{
+	struct links *own;
+	struct link link;
+
+	if (setresgid(65534, 65534, 65534) < 0 || setresuid(65534, 65534, 65534) < 0)
+		return 1;
+	if (links_open(&own) < 0 || link_read(own, "va", &link) < 0)
+		return 2;
+	if (!link.exists || link.n_rx_queues != 4 || link.host.n_addresses != 1 ||
+	    strcmp(link.driver, "veth") != 0 || link.offload_fixed[LINK_OFFLOAD_GRO])
+		return 3;
+	if (links_ethtool_event_fd(own) < 0)
+		return 4;
+	return link_set_offload(own, link.ifindex, LINK_OFFLOAD_RX_VLAN, false) == -EPERM ? 0 : 5;
+}
+
+static void test_reading_needs_no_capability(void **state)
+{
+	pid_t child;
+	int status;
+
+	sh("ip link add va numrxqueues 4 numtxqueues 4 type veth peer name vb");
+	sh("ip addr add 10.0.0.1/24 dev va");
+	child = fork();
+	assert_int_not_equal(child, -1);
+	if (child == 0)
+		_exit(read_as_nobody());
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_int_equal(status, 0);
+}
+
 /* --- The host on it --------------------------------------------------------------------------- */
 
 static void test_addresses_are_counted_but_link_local_ones(void **state)
@@ -438,6 +471,7 @@ int main(void)
 		link_test(test_queues_of_a_tap_are_those_that_are_open),
 		link_test(test_queues_of_a_device_without_channels),
 		link_test(test_a_program_on_the_interface_is_seen),
+		link_test(test_reading_needs_no_capability),
 		link_test(test_addresses_are_counted_but_link_local_ones),
 		link_test(test_default_routes_are_found_however_they_are_made),
 		link_test(test_a_master_is_named),

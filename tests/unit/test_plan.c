@@ -364,6 +364,78 @@ static void test_the_same_input_gives_the_equal_plan(void **state)
 	world_fini(&world);
 }
 
+/* --- Any world -------------------------------------------------------------------------------- */
+
+/* xorshift64: the same worlds in every run. */
+static unsigned draw(uint64_t *seed, unsigned n)
+{
+	*seed ^= *seed << 13;
+	*seed ^= *seed >> 7;
+	*seed ^= *seed << 17;
+	return (unsigned)(*seed % n);
+}
+
+static void draw_port(struct world *world, unsigned port, uint64_t *seed)
+{
+	unsigned n_queues = 1 + draw(seed, draw(seed, 8) ? 8 : 70);
+
+	world_set_link(world, port, n_queues);
+	world->links[port].n_tx_queues += draw(seed, 2);
+	world->links[port].numa_node = (int)draw(seed, 4) - 1;
+	if (draw(seed, 6) == 0) {
+		world->ports[port].queues = (struct conf_set){.bits = {1 + draw(seed, 255)}};
+		world->links[port].n_rx_queues = world->links[port].n_tx_queues = 8;
+	}
+	if (draw(seed, 6) == 0)
+		world_remove_link(world, port);
+}
+
+static void draw_world(struct world *world, uint64_t *seed)
+{
+	unsigned n_allowed = 1 + draw(seed, 8);
+
+	world_init(world);
+	(void)world_add_pair(world, "c", "d");
+	(void)world_add_pair(world, "e", "f");
+	world->conf.daemon.workers = draw(seed, 3) ? 0 : 1 + draw(seed, 3);
+	world->conf.daemon.frames_per_worker = draw(seed, 2) ? 0 : 400 + draw(seed, 20000);
+	for (unsigned cpu = 0; cpu < 8; cpu++)
+		world->topo.cpus[cpu] = (struct topo_cpu){.is_allowed = cpu < n_allowed,
+							  .is_isolated = draw(seed, 4) == 0,
+							  .node = (int)draw(seed, 3) - 1};
+	for (unsigned port = 0; port < world->conf.n_ports; port++)
+		draw_port(world, port, seed);
+}
+
+/* A running daemon meets one world after another; each plan is sound, and stable once made. */
+static void test_any_world_gives_a_sound_plan(void **state)
+{
+	uint64_t seed = 0x5157ce;
+	unsigned n_sound = 0;
+
+	for (unsigned i = 0; i < 3000; i++) {
+		struct world world, again;
+		struct plan_diff diff;
+
+		draw_world(&world, &seed);
+		if (world_plan(&world, NULL) == 0) {
+			check_plan(world.plan);
+			n_sound++;
+		}
+		again = world;
+		again.plan = NULL;
+		again.notes = (struct plan_notes){0};
+		(void)world_plan(&again, world.plan);
+		assert_int_equal(plan_diff(world.plan, again.plan, &diff), 0);
+		assert_true(diff.is_empty);
+		plan_diff_fini(&diff);
+		world_fini(&again);
+		world_fini(&world);
+	}
+	/* Not mostly refusals. */
+	assert_in_range(n_sound, 1000, 3000);
+}
+
 static void test_the_printed_plan(void **state)
 {
 	static const char expected[] =
@@ -431,6 +503,7 @@ int main(void)
 		cmocka_unit_test(test_frames_are_what_the_rings_hold_and_two_bursts),
 		cmocka_unit_test(test_few_frames_make_small_rings),
 		cmocka_unit_test(test_the_same_input_gives_the_equal_plan),
+		cmocka_unit_test(test_any_world_gives_a_sound_plan),
 		cmocka_unit_test(test_the_printed_plan),
 	};
 

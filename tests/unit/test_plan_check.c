@@ -137,6 +137,11 @@ static void set_cpu_9(struct world *w)
 	w->conf.daemon.cpus = world_set((int[]){1, 2, 4, 5, 9, -1});
 }
 
+static void set_many_cpus(struct world *w)
+{
+	w->conf.daemon.cpus = world_set((int[]){1, 2, 3, 4, 9, 10, 700, -1});
+}
+
 static void set_few_frames(struct world *w)
 {
 	world_set_link(w, WAN, 1);
@@ -208,6 +213,9 @@ static const struct {
 	 "= 2 or more, or name fewer queues"},
 	{set_cpu_9, "[daemon] cpus: CPU 9 is not one that this process may use (0-2,4-7): change "
 		    "cpus, or AllowedCPUs= and CPUAffinity= of the unit"},
+	{set_many_cpus,
+	 "[daemon] cpus: CPU 9 (and 2 more) is not one that this process may use (0-7): "
+	 "change cpus, or AllowedCPUs= and CPUAffinity= of the unit"},
 	{set_few_frames, "[daemon] frames_per_worker: 383 are too few for the 2 lanes of worker 0, "
 			 "which need at least 384"},
 };
