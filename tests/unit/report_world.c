@@ -76,7 +76,7 @@ static void make_queue(struct report_queue *queue, uint32_t port, uint32_t q)
 	};
 }
 
-static void make_port(struct report_port *port, uint32_t index)
+static void make_port(struct report_port *port, uint32_t index, uint32_t n_queues)
 {
 	uint64_t redirected = 0;
 
@@ -100,9 +100,9 @@ static void make_port(struct report_port *port, uint32_t index)
 	port->prog_id = 42 + index;
 	port->n_rebinds = 331 + index;
 	port->n_map_update_failures = 341 + index;
-	port->n_queues = WORLD_QUEUES;
-	port->queues = zeroed(WORLD_QUEUES, sizeof(*port->queues));
-	for (uint32_t q = 0; q < WORLD_QUEUES; q++) {
+	port->n_queues = n_queues;
+	port->queues = zeroed(n_queues, sizeof(*port->queues));
+	for (uint32_t q = 0; q < n_queues; q++) {
 		const struct report_queue *queue = &port->queues[q];
 
 		make_queue(&port->queues[q], index, q);
@@ -123,8 +123,8 @@ static void make_worker(struct report_worker *worker, uint32_t index)
 	worker->tid = 5000 + (int32_t)index;
 	worker->beat_age_ns = 2 * NSEC_PER_MSEC;
 	worker->n_preemptions = 501 + index;
-	worker->n_frames = 4096;
-	worker->umem_bytes = UINT64_C(4096) * 2048;
+	worker->n_frames = 1U << 20;
+	worker->umem_bytes = (uint64_t)worker->n_frames * 2048;
 	worker->counters.turns = 511 + index;
 	worker->counters.busy_ns = 1500 * NSEC_PER_MSEC;
 	worker->counters.idle_ns = 2500 * NSEC_PER_MSEC;
@@ -155,7 +155,7 @@ static void settle_frames(struct report *report)
 	}
 }
 
-void report_world_make(struct report *ret_report)
+void report_world_make_sized(struct report *ret_report, uint32_t n_queues)
 {
 	*ret_report = (struct report){
 		.is_ready = true,
@@ -176,8 +176,13 @@ void report_world_make(struct report *ret_report)
 		.workers = zeroed(WORLD_WORKERS, sizeof(*ret_report->workers)),
 	};
 	for (uint32_t i = 0; i < WORLD_PORTS; i++)
-		make_port(&ret_report->ports[i], i);
+		make_port(&ret_report->ports[i], i, n_queues);
 	for (uint32_t i = 0; i < WORLD_WORKERS; i++)
 		make_worker(&ret_report->workers[i], i);
 	settle_frames(ret_report);
+}
+
+void report_world_make(struct report *ret_report)
+{
+	report_world_make_sized(ret_report, WORLD_QUEUES);
 }

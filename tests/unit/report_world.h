@@ -13,3 +13,6 @@
 
 /* To be released by report_fini(). */
 void report_world_make(struct report *ret_report);
+
+/* The same with another number of queues per port, up to 256. */
+void report_world_make_sized(struct report *ret_report, uint32_t n_queues);
