@@ -32,6 +32,13 @@ bool wait_until(bool (*done)(void *arg), void *arg, uint64_t timeout_ns)
 	return true;
 }
 
+static void abandon(struct engine *engine, struct live_worker *worker)
+{
+	/* What it may still touch stays where it is, for ever. */
+	engine->n_abandoned += !worker->hangs;
+	worker->hangs = true;
+}
+
 /* --- Making workers ------------------------------------------------------------------------------
  */
 
@@ -148,7 +155,7 @@ int crew_ready(struct engine *engine, uint32_t port_index)
 			continue;
 		/* n_umems is the worker's to read: it stands still while one is added. */
 		if (worker->hangs || worker_stop(&worker->worker, TAKE_UP_NS) < 0) {
-			worker->hangs = true;
+			abandon(engine, worker);
 			port_set_problem(port, "worker %u hangs", plan->workers[w].number);
 			return -ETIMEDOUT;
 		}
@@ -292,8 +299,7 @@ int crew_publish(struct engine *engine, uint32_t worker_index, const bool *closi
 			return r;
 	}
 	if (!wait_until(is_taken_up, &take_up, TAKE_UP_NS)) {
-		/* What it may still touch stays where it is, for ever. */
-		worker->hangs = true;
+		abandon(engine, worker);
 		log_err("worker %u: does not respond, abandoning it; its queues fall back",
 			engine->plan->workers[worker_index].number);
 		return -ETIMEDOUT;
@@ -302,10 +308,14 @@ int crew_publish(struct engine *engine, uint32_t worker_index, const bool *closi
 	return 0;
 }
 
-void crew_free_worker(struct live_worker *worker)
+void crew_free_worker(struct engine *engine, struct live_worker *worker)
 {
-	if (!worker || worker->hangs || worker_stop(&worker->worker, TAKE_UP_NS) < 0)
+	if (!worker || worker->hangs)
 		return;
+	if (worker_stop(&worker->worker, TAKE_UP_NS) < 0) {
+		abandon(engine, worker);
+		return;
+	}
 	for (uint32_t u = 0; u < worker->worker.n_umems; u++)
 		umem_fini(&worker->worker.umems[u]);
 	free(worker->set);

@@ -66,7 +66,8 @@ struct next {
 	struct live_worker **workers;
 };
 
-static void free_next(struct next *next, const struct plan *new, const struct plan_diff *diff)
+static void free_next(struct engine *engine, struct next *next, const struct plan *new,
+		      const struct plan_diff *diff)
 {
 	for (uint32_t i = 0; next->ports && i < new->n_ports; i++) {
 		if (diff->old_of[i] == PLAN_NONE)
@@ -74,14 +75,14 @@ static void free_next(struct next *next, const struct plan *new, const struct pl
 	}
 	for (uint32_t i = 0; next->workers && i < new->n_workers; i++) {
 		if (diff->rebuild_worker[i])
-			crew_free_worker(next->workers[i]);
+			crew_free_worker(engine, next->workers[i]);
 	}
 	free(next->ports);
 	free(next->workers);
 }
 
 /* All that can fail for lack of memory, before anything is closed. */
-static int prepare_next(const struct engine *engine, const struct plan *new,
+static int prepare_next(struct engine *engine, const struct plan *new,
 			const struct plan_diff *diff, struct next *ret_next)
 {
 	struct next next = {
@@ -101,7 +102,7 @@ static int prepare_next(const struct engine *engine, const struct plan *new,
 		ok = next.workers[i] != NULL;
 	}
 	if (!ok) {
-		free_next(&next, new, diff);
+		free_next(engine, &next, new, diff);
 		return -ENOMEM;
 	}
 	*ret_next = next;
@@ -132,7 +133,7 @@ static void take_over(struct engine *engine, struct plan *new, const struct plan
 {
 	for (uint32_t i = 0; i < engine_n_workers(engine); i++) {
 		if (!worker_goes_on(engine->workers[i], next, new->n_workers))
-			crew_free_worker(engine->workers[i]);
+			crew_free_worker(engine, engine->workers[i]);
 	}
 	for (uint32_t i = 0; i < engine_n_ports(engine); i++) {
 		if (!port_goes_on(engine->ports[i], next, new->n_ports))
@@ -352,8 +353,11 @@ int engine_set_detached(struct engine *engine, const char *name, bool detached)
 
 bool engine_all_beating(struct engine *engine, const char **ret_worker)
 {
-	bool all = true;
+	bool all = engine->n_abandoned == 0;
 
+	/* Its queues stay in use until the process ends: only a restart mends that. */
+	if (!all)
+		*ret_worker = "abandoned";
 	for (uint32_t w = 0; w < engine_n_workers(engine); w++) {
 		struct live_worker *worker = engine->workers[w];
 		uint64_t beat;
@@ -406,7 +410,7 @@ void engine_free(struct engine *engine, bool remove_pins)
 	if (all)
 		engine_close_ports(engine, all);
 	for (uint32_t w = 0; w < engine_n_workers(engine); w++)
-		crew_free_worker(engine->workers[w]);
+		crew_free_worker(engine, engine->workers[w]);
 	for (uint32_t i = 0; i < engine_n_ports(engine); i++) {
 		struct live_port *port = engine->ports[i];
 
@@ -416,6 +420,8 @@ void engine_free(struct engine *engine, bool remove_pins)
 		log_totals(port);
 		port_free(port);
 	}
+	if (engine->n_abandoned == 0)
+		port_free_retired(engine);
 	free(engine->ports);
 	free(engine->workers);
 	plan_free(engine->plan);

@@ -81,6 +81,18 @@ static int attach_and_bind(struct engine *engine, uint32_t index)
 	return r;
 }
 
+/* Tells every worker of the lanes and programs as they are now. */
+static void publish_all(struct engine *engine)
+{
+	bool all = true;
+
+	for (uint32_t w = 0; w < engine_n_workers(engine); w++)
+		all &= crew_publish(engine, w, NULL, false) == 0;
+	/* An abandoned worker may wake up and beat where it always has. */
+	if (all && engine->n_abandoned == 0)
+		port_free_retired(engine);
+}
+
 int engine_build_ports(struct engine *engine, bool *due)
 {
 	int first_error = 0;
@@ -103,8 +115,7 @@ int engine_build_ports(struct engine *engine, bool *due)
 				first_error = r;
 		}
 	}
-	for (uint32_t w = 0; w < engine_n_workers(engine); w++)
-		(void)crew_publish(engine, w, NULL, false);
+	publish_all(engine);
 	for (uint32_t i = 0; i < engine_n_ports(engine); i++) {
 		int r;
 

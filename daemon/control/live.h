@@ -80,6 +80,12 @@ struct live_worker {
 	bool hangs; /* never touched or freed again */
 };
 
+/* A program that is off its interface, but whose heartbeat lines a worker may still write. */
+struct retired_prog {
+	struct port_prog *prog;
+	struct retired_prog *next;
+};
+
 struct engine {
 	struct links *links;
 	char bpf_dir[CONF_PATH_BYTES]; /* as configured */
@@ -88,6 +94,8 @@ struct engine {
 	struct plan *plan; /* NULL before the first apply */
 	struct live_port **ports;
 	struct live_worker **workers;
+	struct retired_prog *retired; /* freed once every worker has a set that knows none of them */
+	uint32_t n_abandoned;	      /* workers that hung and were left behind */
 };
 
 /* --- engine_close.c, engine_build.c: sets of ports, as flags per plan port
@@ -155,6 +163,9 @@ void port_detach(struct engine *engine, struct live_port *port, bool remove_pins
 
 void port_free(struct live_port *port);
 
+/* Frees what port_detach() has put aside: no worker beats for it any more. */
+void port_free_retired(struct engine *engine);
+
 /* Is EBUSY still to be expected, of a predecessor that is dying? */
 bool port_is_patient(const struct live_port *port);
 
@@ -188,8 +199,8 @@ int crew_publish(struct engine *engine, uint32_t worker_index, const bool *closi
 /* Marks a lane's tag as proven dead: its frames return with the next set. */
 void crew_reclaim(struct live_worker *worker, uint32_t umem, uint8_t tag);
 
-/* Stops the thread and frees; one that hangs is left alone. NULL is fine. */
-void crew_free_worker(struct live_worker *worker);
+/* Stops the thread and frees; one that hangs is abandoned. NULL is fine. */
+void crew_free_worker(struct engine *engine, struct live_worker *worker);
 
 /* --- explain.c: what an errno means to an operator
  * -------------------------------------------------- */

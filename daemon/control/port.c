@@ -339,6 +339,31 @@ int port_attach(struct engine *engine, uint32_t index)
 	return 0;
 }
 
+/*
+ * The workers of the port beat in the program's heartbeat map until they have taken up a set
+ * without it; unmapped before that, the next beat would end the daemon.
+ */
+static void retire_program(struct engine *engine, struct port_prog *prog)
+{
+	struct retired_prog *retired = malloc(sizeof(*retired));
+
+	if (!retired)
+		return; /* leaked: the only safe thing left */
+	*retired = (struct retired_prog){.prog = prog, .next = engine->retired};
+	engine->retired = retired;
+}
+
+void port_free_retired(struct engine *engine)
+{
+	while (engine->retired) {
+		struct retired_prog *retired = engine->retired;
+
+		engine->retired = retired->next;
+		port_prog_free(retired->prog);
+		free(retired);
+	}
+}
+
 void port_detach(struct engine *engine, struct live_port *port, bool remove_pins)
 {
 	uint64_t counts[SLUICE_V_N];
@@ -356,7 +381,7 @@ void port_detach(struct engine *engine, struct live_port *port, bool remove_pins
 					"port %s: cannot remove the program cleanly: %s, ignoring",
 					port->name, strerror(-r));
 		}
-		port_prog_free(TAKE_PTR(port->prog));
+		retire_program(engine, TAKE_PTR(port->prog));
 	}
 	close_fdp(&port->promiscuous_fd);
 	port->is_attached = false;
