@@ -400,6 +400,10 @@ class Daemon:
         except Deadline as late:
             raise Deadline(f"{late}\n{self.log()}") from None
 
+    def notify_count(self, line):
+        """How often it has said a notify line since its start."""
+        return sum(text == line for _, text in self._drain())
+
     def status(self):
         """The latest STATUS= text, "" if there was none."""
         texts = [t for _, t in self._drain() if t.startswith("STATUS=")]

@@ -195,16 +195,19 @@ class Probe(threading.Thread):
                 found.append((at, seen[0] if len(seen) == 1 else "twice"))
         return found
 
-    def wait_for(self, outcome, deadline_s=5.0):
-        """Waits until the latest probes all ended so; the second when the first of them was sent."""
-        asked = time.monotonic()
+    def wait_for(self, outcome, since=None, deadline_s=5.0):
+        """
+        Waits until the latest probes, none older than `since` (now), all ended so; returns the
+        second when the first of them was sent.
+        """
+        since = since or time.monotonic()
 
         def reached():
-            last = self.outcomes(since=asked)[-RUN:]
+            last = self.outcomes(since)[-RUN:]
             return last[0][0] if len(last) == RUN and {o for _, o in last} == {outcome} else None
         return wait_for(reached, f"{self.label}: {RUN} probes in a row {outcome}", deadline_s)
 
-    def require(self, outcome, since, until=None, at_least=RUN):
+    def require(self, outcome, since, until=None, at_least=RUN // 2):
         """Every probe sent in this time ended so."""
         found = self.outcomes(since, until)
         wrong = [(round(at - since, 4), o) for at, o in found if o != outcome]
