@@ -1,0 +1,276 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""
+What tools/bench packet compares: each candidate forwards from p0 to p1 (the ceiling: sends on p1)
+of its own bench, on CANDIDATE_CPU, and is started anew for each measurement.
+
+The bench, once per candidate so that no candidate waits for another's queues to be released:
+
+    gen: g0 ──── p0 :box: p1 ──── f0 :far
+    flood        candidate        count and drop in XDP
+    CPU 0        CPU 1            in the softirq of the CPU that sends: CPU 1
+"""
+import contextlib
+import re
+import shutil
+import signal
+import subprocess
+
+from lib import Daemon, Deadline, Net, binary, run, wait_for
+
+GENERATOR_CPU = 0
+CANDIDATE_CPU = 1
+STOP_DEADLINE_S = 10
+
+
+class Counter:
+    """`bench_port count`: counts and drops in XDP what arrives on an interface."""
+
+    def __init__(self, net, ns, ifname):
+        self.process = net.popen(ns, "taskset", "-c", GENERATOR_CPU,
+                                 binary("tests/bench/bench_port"), "count", ifname,
+                                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        assert self.process.stdout.readline() == "ready\n", f"bench_port count {ifname} ended"
+
+    def begin(self, seconds):
+        self.process.stdin.write(f"{round(seconds * 1000)}\n")
+        self.process.stdin.flush()
+
+    def end(self):
+        """Frames per second since begin()."""
+        frames, ns = map(int, self.process.stdout.readline().split())
+        return frames / ns * 1e9
+
+    def rate(self, seconds):
+        self.begin(seconds)
+        return self.end()
+
+    def stop(self):
+        self.process.stdin.close()
+        self.process.wait(STOP_DEADLINE_S)
+
+
+class Bench(Net):
+    """Namespaces, links and the counter at the far end."""
+
+    def __init__(self, label):
+        super().__init__(label)
+        for name in ("gen", "box", "far"):
+            self.ns(name)
+        self.veth("gen", "g0", "box", "p0")
+        self.veth("box", "p1", "far", "f0")
+        self.counter = Counter(self, "far", "f0")
+
+    def flood(self, size, seconds):
+        """Starts the generator: one long system call on its CPU. Ends by itself or by a signal."""
+        return self.popen("gen", binary("tools/sluice-gen"), "send", "g0", "--flood", "--size",
+                          size, "--duration", f"{round(seconds * 1000)}ms", "--cpu",
+                          GENERATOR_CPU, "--json", stdout=subprocess.PIPE, text=True)
+
+    def attach_mode(self, ifname):
+        """How an XDP program is attached, from the kernel."""
+        xdp = (self.link("box", ifname) or {}).get("xdp", {})
+        return {1: "native", 2: "generic", 3: "offload"}.get(xdp.get("mode"), "none")
+
+    def bind_mode(self):
+        """How every AF_XDP socket of the box is bound, from the kernel (sock_diag)."""
+        text = self.run("box", "ss", "-f", "xdp", "-e").stdout
+        modes = {"zerocopy" if zc == "1" else "copy" for zc in re.findall(r"\bzc:(\d)", text)}
+        return "+".join(sorted(modes)) or "unknown"
+
+
+class Candidate:
+    """One competitor. start() returns when frames would be forwarded; stop() leaves nothing."""
+
+    name = ""
+    title = ""
+    receives = True  # False: nothing is forwarded, p0 only keeps the generator's CPU as busy
+
+    def __init__(self, size):
+        self.size = size
+        self.bench = Bench(self.name)
+        self.facts = {}
+        self.process = None
+
+    @staticmethod
+    def missing():
+        """Why it cannot run here, or None."""
+        return None
+
+    def start(self):
+        raise NotImplementedError
+
+    def worker_tid(self):
+        """The thread that forwards, whose system calls are counted; None if there is none."""
+        return self.process.pid
+
+    def look(self):
+        """Called while frames flow: what is worth saying beside the figure, into self.facts."""
+        ports = ("p0", "p1") if self.receives else ("p1",)
+        modes = {self.bench.attach_mode(port) for port in ports}
+        self.facts["mode"] = f"{'+'.join(sorted(modes))} {self.bench.bind_mode()}"
+
+    def stop(self):
+        self.process.send_signal(signal.SIGTERM)
+        self.process.wait(STOP_DEADLINE_S)
+
+    def close(self):
+        self.bench.close()
+
+
+def _thread_named(pid, name):
+    """The thread of a process by its name, or None."""
+    for line in run("ps", "-L", "-o", "tid=,comm=", "-p", pid).stdout.splitlines():
+        tid, comm = line.split(None, 1)
+        if comm == name:
+            return int(tid)
+    return None
+
+
+class Sluiced(Candidate):
+    """The daemon with its defaults; only the CPU is named."""
+
+    name = "sluiced"
+    title = "sluiced, xconnect"
+    CONFIG = (f"[daemon]\ncpus = {CANDIDATE_CPU}\n"
+              "[port a]\ninterface = p0\nforward = xconnect b\n"
+              "[port b]\ninterface = p1\nforward = xconnect a\n")
+
+    def __init__(self, size):
+        super().__init__(size)
+        self.daemon = Daemon(self.bench, "box", self.CONFIG)
+
+    def start(self):
+        self.daemon.start()
+        self.process = self.daemon.process
+
+    def worker_tid(self):
+        metrics = self.daemon.metrics()
+        names = {dict(labels)["worker"] for name, labels in metrics if name == "sluice_worker_info"}
+        assert len(names) == 1, f"one queue has one worker, not {names}"
+        return _thread_named(self.process.pid, names.pop())
+
+    def look(self):
+        super().look()
+        status = (f"/proc/{self.process.pid}/status")
+        with open(status, encoding="ascii") as file:
+            rss_kib = int(re.search(r"VmRSS:\s+(\d+) kB", file.read()).group(1))
+        self.facts["rss_bytes"] = rss_kib * 1024
+        self.facts["umem_bytes"] = int(self.daemon.metric("sluice_umem_size_bytes"))
+
+    def stop(self):
+        self.daemon.stop()
+
+
+class Testpmd(Candidate):
+    """DPDK's forwarder on net_af_xdp, main lcore 0, forwarding lcore 1, no busy polling."""
+
+    name = "testpmd"
+    title = "dpdk-testpmd, net_af_xdp, io"
+    # Busy polling has no effect on veth; asked for, it would cost a system call per empty poll.
+    # A burst of 64 and rings of 2048, as ours; its own defaults are 32 and 1024/2048.
+    EAL = ("-l", f"{GENERATOR_CPU},{CANDIDATE_CPU}", "--main-lcore", GENERATOR_CPU, "--no-huge",
+           "-m", 256, "--no-pci", "--no-telemetry", "--log-level", "error")
+    FORWARD = ("--forward-mode=io", "--auto-start", "--nb-cores=1", "--burst=64", "--rxd=2048",
+               "--txd=2048", "--no-lsc-interrupt")
+    READY = "Press enter to exit"
+
+    @staticmethod
+    def missing():
+        return None if shutil.which("dpdk-testpmd") else "dpdk-testpmd is not installed (dpdk-dev)"
+
+    def start(self):
+        vdevs = [f"--vdev=net_af_xdp{i},iface=p{i},start_queue=0,queue_count=1,busy_budget=0"
+                 for i in (0, 1)]
+        self.process = self.bench.popen(
+            "box", "dpdk-testpmd", *self.EAL, f"--file-prefix=slb{self.bench.real('t')}", *vdevs,
+            "--", *self.FORWARD, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT, text=True)
+        said = []
+        for line in self.process.stdout:
+            said.append(line)
+            if self.READY in line:
+                return
+        raise AssertionError("dpdk-testpmd ended before it forwarded:\n" + "".join(said[-20:]))
+
+    def worker_tid(self):
+        return _thread_named(self.process.pid, f"lcore-worker-{CANDIDATE_CPU}") or \
+            _thread_named(self.process.pid, f"dpdk-worker{CANDIDATE_CPU}")
+
+    def stop(self):
+        self.process.stdin.write("\n")  # SIGTERM would kill it by itself in the end
+        self.process.stdin.close()
+        self.process.stdout.read()
+        self.process.wait(STOP_DEADLINE_S)
+
+
+class Ceiling(Candidate):
+    """
+    AF_XDP that only sends. The generator floods p0 all the same, where XDP drops it, so that the
+    other CPU and the caches they share are as busy as in the other runs.
+    """
+
+    name = "ceiling"
+    title = "AF_XDP tx only (ceiling)"
+    receives = False
+
+    def start(self):
+        self.drop = Counter(self.bench, "box", "p0")
+        self.process = self.bench.popen("box", binary("tests/bench/bench_port"), "send", "p1",
+                                        CANDIDATE_CPU, self.size, stdout=subprocess.PIPE,
+                                        text=True)
+        assert self.process.stdout.readline() == "ready\n", "bench_port send ended"
+
+    def stop(self):
+        super().stop()
+        self.drop.stop()
+
+
+class Bridge(Candidate):
+    """Linux bridge; GRO gives p0 the NAPI that the generator needs, RPS moves the work to CPU 1."""
+
+    name = "bridge"
+    title = "Linux bridge, RPS"
+
+    def start(self):
+        net = self.bench
+        net.ethtool("box", "-K", "p0", "gro", "on")
+        # /sys shows the interfaces of the namespace that mounted it.
+        net.run("box", "unshare", "--mount", "sh", "-c",
+                "mount -t sysfs sysfs /sys && "
+                f"echo {1 << CANDIDATE_CPU:x} >/sys/class/net/p0/queues/rx-0/rps_cpus")
+        net.ip("box", "link", "add", "br0", "type", "bridge")
+        for port in ("p0", "p1"):
+            net.ip("box", "link", "set", port, "master", "br0")
+        net.up("box", "br0")
+        wait_for(lambda: "state forwarding" in net.run("box", "bridge", "link").stdout,
+                 "the bridge forwards")
+
+    def worker_tid(self):
+        return None
+
+    def look(self):
+        self.facts["mode"] = "kernel"
+
+    def stop(self):
+        self.bench.ip("box", "link", "del", "br0")
+
+
+CANDIDATES = {kind.name: kind for kind in (Sluiced, Testpmd, Ceiling, Bridge)}
+
+
+@contextlib.contextmanager
+def running(candidate):
+    candidate.start()
+    try:
+        yield candidate
+    finally:
+        candidate.stop()
+
+
+def wait_flowing(candidate, deadline_s=5.0):
+    """Frames arrive at the far end: a candidate may need a moment after it says it is ready."""
+    try:
+        wait_for(lambda: candidate.bench.counter.rate(0.02) > 0, f"{candidate.name} forwards",
+                 deadline_s)
+    except Deadline as late:
+        raise AssertionError(str(late)) from None

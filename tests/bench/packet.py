@@ -1,0 +1,209 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""
+tools/bench packet: frames per second through one queue, candidates in turn (A B C A B C …), and
+the ratios of sluiced to each of the others, pair by pair.
+
+The generator floods from CPU 0 in one long system call, the candidate works on CPU 1. The figure
+is what came out at the far veth, counted there by an XDP program that drops.
+"""
+import contextlib
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+
+from candidates import CANDIDATE_CPU, CANDIDATES, GENERATOR_CPU, running, wait_flowing
+from lib import ensure_bpffs, run
+from ratio import interval
+
+WARM_UP_S = 0.1
+SYSCALL_WINDOW_S = 0.1
+FLOOD_SPARE_S = 30.0  # the flood is ended by a signal; this only bounds it if nobody sends one
+RSS_ALLOWANCE = 20 << 20
+
+DEFAULT_CANDIDATES = ["sluiced", "testpmd", "ceiling"]
+# other candidate -> (what must hold, of the interval of sluiced ÷ other)
+GOALS = {
+    "testpmd": ("interval reaches 1.0", lambda i: i.high >= 1.0),
+    "ceiling": ("median ≥ 0.9", lambda i: i.median >= 0.9),
+}
+
+
+def add_arguments(parser):
+    parser.add_argument("--pairs", type=int, default=9, help="measurements of each (default: 9)")
+    parser.add_argument("--seconds", type=float, default=1.0, help="of each one (default: 1)")
+    parser.add_argument("--size", type=int, default=64, help="frame size in bytes (default: 64)")
+    parser.add_argument("--forward", choices=["xconnect"], default="xconnect")
+    parser.add_argument("--candidates", metavar="LIST", default=",".join(DEFAULT_CANDIDATES),
+                        help="of " + ", ".join(CANDIDATES) + " (default: %(default)s)")
+    parser.add_argument("--json", metavar="FILE", help="write everything measured (- = stdout)")
+    parser.add_argument("--strict", action="store_true", help="exit 1 if a goal is missed")
+
+
+def _count_syscalls(tid, seconds):
+    """System calls of a thread in a while, by tracepoint; None if perf cannot."""
+    if tid is None or not shutil.which("perf"):
+        return None
+    done = run("perf", "stat", "-x", ",", "-e", "raw_syscalls:sys_enter", "-t", tid, "--",
+               "sleep", seconds, check=False)
+    match = re.search(r"^(\d+),[^,]*,raw_syscalls:sys_enter", done.stderr, re.M)
+    return int(match.group(1)) if match else None
+
+
+def _offered(generator):
+    """Ends the flood; frames per second that it handed to g0."""
+    generator.send_signal(signal.SIGTERM)
+    report = json.loads(generator.communicate(timeout=10)[0])
+    return report["frames_per_second"]
+
+
+def measure(candidate, seconds):
+    """One start, one figure, one end."""
+    counter = candidate.bench.counter
+    with running(candidate):
+        generator = candidate.bench.flood(candidate.size, seconds + FLOOD_SPARE_S)
+        wait_flowing(candidate)
+        counter.rate(WARM_UP_S)
+        fps = counter.rate(seconds)
+        result = {"fps": fps}
+        counter.begin(SYSCALL_WINDOW_S)
+        calls = _count_syscalls(candidate.worker_tid(), SYSCALL_WINDOW_S)
+        during = counter.end()
+        if calls is not None:
+            result["syscalls_per_packet"] = calls / (during * SYSCALL_WINDOW_S)
+        candidate.look()
+        result["offered_fps"] = _offered(generator)
+        result.update(candidate.facts)
+    return result
+
+
+def _measure_all(candidates, pairs, seconds):
+    results = {candidate.name: [] for candidate in candidates}
+    for pair in range(pairs):
+        for candidate in candidates:
+            result = measure(candidate, seconds)
+            results[candidate.name].append(result)
+            print(f"{pair + 1}/{pairs} {candidate.name:8} {result['fps'] / 1e6:.3f} Mpps, "
+                  f"offered {result['offered_fps'] / 1e6:.3f}", file=sys.stderr, flush=True)
+    return results
+
+
+def _column(results, key):
+    return [result[key] for result in results if key in result]
+
+
+def _summary(results):
+    fps, offered = _column(results, "fps"), _column(results, "offered_fps")
+    summary = {"mpps": vars(interval(fps)) | {"min": min(fps), "max": max(fps)},
+               "offered_mpps": interval(offered).median / 1e6,
+               "mode": results[-1]["mode"]}
+    for key in ("median", "low", "high", "min", "max"):
+        summary["mpps"][key] /= 1e6
+    calls = _column(results, "syscalls_per_packet")
+    summary["syscalls_per_packet"] = interval(calls).median if calls else None
+    return summary
+
+
+def _ratios(results):
+    """sluiced ÷ each of the others, of the measurements that followed each other."""
+    ours = _column(results["sluiced"], "fps")
+    ratios = {}
+    for name in results:
+        if name == "sluiced":
+            continue
+        pairs = [a / b for a, b in zip(ours, _column(results[name], "fps"))]
+        ratios[name] = vars(interval(pairs)) | {"pairs": pairs}
+        if name in GOALS:
+            goal, holds = GOALS[name]
+            ratios[name] |= {"goal": goal, "met": holds(interval(pairs))}
+    return ratios
+
+
+def _memory(results):
+    rss = max(_column(results["sluiced"], "rss_bytes"))
+    umem = max(_column(results["sluiced"], "umem_bytes"))
+    return {"rss_bytes": rss, "umem_bytes": umem, "goal": "RSS ≤ UMEM + 20 MiB",
+            "met": rss <= umem + RSS_ALLOWANCE}
+
+
+def _verdict(entry):
+    return f"{entry['goal']}: {'met' if entry['met'] else 'MISSED'}" if "goal" in entry else ""
+
+
+def _print_table(report):
+    print(f"{report['size']} B, one queue, generator on CPU {GENERATOR_CPU}, candidates on CPU "
+          f"{CANDIDATE_CPU}, {report['pairs']} x {report['seconds']} s in turn, "
+          f"Linux {os.uname().release}\n")
+    print(f"{'':30} {'Mpps':>7} {'min':>7} {'max':>7} {'offered':>8} {'syscalls':>9}  mode")
+    for name, summary in report["candidates"].items():
+        mpps, calls = summary["mpps"], summary["syscalls_per_packet"]
+        print(f"{CANDIDATES[name].title:30} {mpps['median']:7.3f} {mpps['min']:7.3f} "
+              f"{mpps['max']:7.3f} {summary['offered_mpps']:8.3f} "
+              f"{'-' if calls is None else format(calls, '.4f'):>9}  {summary['mode']}")
+    print("(offered: what the generator handed to the candidate's port; syscalls: of the "
+          "forwarding thread per frame)\n")
+    for name, ratio in report["ratios"].items():
+        print(f"sluiced ÷ {name:8} {ratio['median']:.3f}  [{ratio['low']:.3f}, "
+              f"{ratio['high']:.3f}] {ratio['confidence']:.0%} of {ratio['n']} pairs  "
+              f"{_verdict(ratio)}")
+    if report["memory"]:
+        memory = report["memory"]
+        print(f"sluiced RSS {memory['rss_bytes'] / 2**20:.1f} MiB, UMEM "
+              f"{memory['umem_bytes'] / 2**20:.1f} MiB  {_verdict(memory)}")
+    for name, reason in report["skipped"].items():
+        print(f"skipped: {name}: {reason}")
+
+
+def _report(arguments, results, skipped):
+    has_ours = "sluiced" in results
+    return {
+        "benchmark": "packet", "kernel": os.uname().release, "size": arguments.size,
+        "pairs": arguments.pairs, "seconds": arguments.seconds,
+        "generator_cpu": GENERATOR_CPU, "candidate_cpu": CANDIDATE_CPU,
+        "candidates": {name: _summary(r) for name, r in results.items()},
+        "ratios": _ratios(results) if has_ours else {},
+        "memory": _memory(results) if has_ours else None,
+        "skipped": skipped, "measurements": results,
+    }
+
+
+def _write_json(path, report):
+    if path == "-":
+        json.dump(report, sys.stdout, indent=1)
+        print()
+        return
+    with open(path, "w", encoding="utf-8") as file:
+        json.dump(report, file, indent=1)
+
+
+def _missed(report):
+    entries = [*report["ratios"].values(), report["memory"] or {}]
+    return [entry for entry in entries if entry.get("met") is False]
+
+
+def main(arguments):
+    names = arguments.candidates.split(",")
+    unknown = [name for name in names if name not in CANDIDATES]
+    if unknown or arguments.pairs < 1 or arguments.seconds <= 0:
+        sys.exit(f"bench packet: no such candidate: {', '.join(unknown)}" if unknown else
+                 "bench packet: --pairs and --seconds must be more than nothing")
+    if os.geteuid() != 0 or not {GENERATOR_CPU, CANDIDATE_CPU} <= os.sched_getaffinity(0):
+        sys.exit(f"bench packet: needs root and CPUs {GENERATOR_CPU} and {CANDIDATE_CPU}")
+    ensure_bpffs()
+    skipped = {n: CANDIDATES[n].missing() for n in names if CANDIDATES[n].missing()}
+    with contextlib.ExitStack() as stack:
+        candidates = []
+        for name in names:
+            if name not in skipped:
+                candidates.append(CANDIDATES[name](arguments.size))
+                stack.callback(candidates[-1].close)
+        results = _measure_all(candidates, arguments.pairs, arguments.seconds)
+    report = _report(arguments, results, skipped)
+    if arguments.json:
+        _write_json(arguments.json, report)
+    if arguments.json != "-":
+        _print_table(report)
+    return 1 if arguments.strict and _missed(report) else 0
