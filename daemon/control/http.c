@@ -32,10 +32,14 @@
 #define TIMEOUT_S       5
 /*
  * libmicrohttpd keeps a connection's request and the headers of its answer in one pool: a request
- * of 4 KiB and some 300 bytes of headers fit, a longer one is refused with 414 or 431.
+ * of 4 KiB and some 300 bytes of headers fit, a longer one is refused with 414 or 431, or closed
+ * if it left no room to say so.
  */
 #define POOL_BYTES ((size_t)5 * 1024)
 #define UNIX_MODE  0660
+/* Turns of libmicrohttpd in one of ours; then the other sources of the loop are served. */
+#define MAX_TURNS         64
+#define TIMER_ACCURACY_US 1000 /* sd-event's default is 250 ms, too long for "at once" */
 
 struct http {
 	http_report_fn fn;
@@ -217,6 +221,12 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, 
 	return send_answer(connection, &answer);
 }
 
+/* No path of ours has an escape in it, and none shall become one by a %00. */
+static size_t keep_escaped(void *arg, struct MHD_Connection *connection, char *text)
+{
+	return strlen(text);
+}
+
 static __attribute__((format(printf, 2, 0))) void on_log(void *arg, const char *fmt, va_list ap)
 {
 	char text[256];
@@ -244,12 +254,39 @@ static int rearm_timer(struct http *http)
 	return r < 0 ? r : sd_event_source_set_enabled(http->timer, SD_EVENT_ONESHOT);
 }
 
+static unsigned count_connections(const struct http *http)
+{
+	const union MHD_DaemonInfo *info =
+		MHD_get_daemon_info(http->daemon, MHD_DAEMON_INFO_CURRENT_CONNECTIONS);
+
+	return info ? info->num_connections : 0;
+}
+
+/* Its epoll set is edge-triggered: what it has not read yet it keeps in a list, and asks for 0 ms.
+ */
+static bool wants_another_turn(const struct http *http)
+{
+	MHD_UNSIGNED_LONG_LONG timeout_ms;
+
+	return MHD_get_timeout(http->daemon, &timeout_ms) == MHD_YES && timeout_ms == 0;
+}
+
+/*
+ * A turn is followed by another while libmicrohttpd asks for it, and when a connection has ended:
+ * at its limit it stops listening, and takes that up only at the beginning of a turn.
+ */
 static int run(struct http *http)
 {
 	int r;
 
-	if (MHD_run(http->daemon) != MHD_YES)
-		log_warning("libmicrohttpd could not run a turn, continuing");
+	for (unsigned turn = 0; turn < MAX_TURNS; turn++) {
+		unsigned n_before = count_connections(http);
+
+		if (MHD_run(http->daemon) != MHD_YES)
+			log_warning("libmicrohttpd could not run a turn, continuing");
+		if (count_connections(http) >= n_before && !wants_another_turn(http))
+			break;
+	}
 	r = rearm_timer(http);
 	if (r < 0)
 		(void)log_err_errno(r, "cannot arm the timer: %m, idle clients may stay");
@@ -292,8 +329,8 @@ static int add_sources(struct http *http)
 	r = sd_event_add_io(http->event, &http->io, info->epoll_fd, EPOLLIN, on_io, http);
 	if (r < 0)
 		return r;
-	r = sd_event_add_time_relative(http->event, &http->timer, CLOCK_MONOTONIC, 0, 0, on_timer,
-				       http);
+	r = sd_event_add_time_relative(http->event, &http->timer, CLOCK_MONOTONIC, 0,
+				       TIMER_ACCURACY_US, on_timer, http);
 	return r < 0 ? r : rearm_timer(http);
 }
 
@@ -314,8 +351,9 @@ int http_open(sd_event *event, const char *listen, http_report_fn fn, void *arg,
 		goto fail;
 	http->daemon = MHD_start_daemon(
 		MHD_USE_EPOLL | MHD_USE_ERROR_LOG, 0, NULL, NULL, on_request, http,
-		MHD_OPTION_EXTERNAL_LOGGER, on_log, NULL, MHD_OPTION_LISTEN_SOCKET,
-		http->listener.fd, MHD_OPTION_CONNECTION_LIMIT, (unsigned)MAX_CONNECTIONS,
+		MHD_OPTION_EXTERNAL_LOGGER, on_log, NULL, MHD_OPTION_UNESCAPE_CALLBACK,
+		keep_escaped, NULL, MHD_OPTION_LISTEN_SOCKET, http->listener.fd,
+		MHD_OPTION_CONNECTION_LIMIT, (unsigned)MAX_CONNECTIONS,
 		MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)TIMEOUT_S,
 		MHD_OPTION_CONNECTION_MEMORY_LIMIT, POOL_BYTES, MHD_OPTION_END);
 	if (!http->daemon) {

@@ -81,8 +81,9 @@ class DaemonCase(unittest.TestCase):
     def connect(self, path=None):
         client = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.addCleanup(client.close)
-        client.settimeout(DEADLINE)
+        # With a timeout it would not wait for room in the backlog.
         client.connect(path or self.control)
+        client.settimeout(DEADLINE)
         return client
 
 
