@@ -1,0 +1,300 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""sluicectl: exit statuses, what people see, JSON; against the real socket, and against a socket that misbehaves."""
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+import threading
+import time
+import unittest
+
+sys.dont_write_bytecode = True
+from fake_daemon import DaemonCase  # noqa: E402
+
+SLUICECTL = os.environ["SLUICECTL"]
+
+
+def ctl(path, *args, **env):
+    """(exit status, stdout, stderr)"""
+    done = subprocess.run([SLUICECTL, "--socket", path, *args], capture_output=True, text=True, timeout=30, check=False,
+                          env={**os.environ, **env})
+    return done.returncode, done.stdout, done.stderr
+
+
+class Answers(DaemonCase):
+    def ctl(self, *args, **env):
+        return ctl(self.control, *args, **env)
+
+    def test_status_is_one_screen_and_its_exit_status_tells(self):
+        status, out, err = self.ctl("status")
+        self.assertEqual((status, err), (0, ""))
+        self.assertRegex(out, r"status: +ready: 2 ports forwarding")
+        self.assertRegex(out, r'wan +et"h\\0 +forwarding +xconnect lan +copy +4/4')
+        self.assertLess(out.count("\n"), 12)
+        self.flag("not-ready")
+        status, out, _ = self.ctl("status")
+        self.assertEqual(status, 1)
+        self.assertIn("wan: no carrier", out)
+        self.assertEqual(self.ctl("status", "--json")[0], 1)
+
+    def test_nothing_from_the_daemon_steers_the_terminal(self):
+        self.flag("not-ready")
+        self.assertNotIn("\x1b", self.ctl("status")[1])
+        self.assertNotIn("\x1b", self.ctl("--json", "status")[1])
+
+    def test_every_command_has_a_table_and_json(self):
+        for words, key in ((["status"], "status"), (["show", "interfaces"], "interfaces"), (["show", "queues"], "queues"),
+                           (["show", "workers"], "workers"), (["drops"], "drops"), (["metrics"], "text"),
+                           (["reload"], "text"), (["reload", "--dry-run"], "text"), (["detach", "wan"], "port"),
+                           (["attach", "*"], "port"), (["ping"], "version"), (["show", "config"], "config"),
+                           (["plan"], "text"), (["show", "plan"], "text")):
+            status, out, err = self.ctl(*words)
+            self.assertEqual((status, err), (0, ""), words)
+            self.assertTrue(out.endswith("\n"), words)
+            status, out, err = self.ctl(*words, "--json")
+            self.assertEqual((status, err, out.count("\n")), (0, "", 1), words)
+            answer = json.loads(out)
+            self.assertEqual((answer["api"], answer["ok"]), (1, True))
+            self.assertIn(key, answer)
+
+    def test_columns_are_aligned(self):
+        for words in (["show", "interfaces"], ["show", "queues"], ["show", "workers"]):
+            lines = self.ctl(*words)[1].splitlines()
+            ends = [match.end() for match in re.finditer(r"\S+( \S+)*", lines[0])]
+            # Number columns end where their title ends.
+            for line in lines[1:]:
+                self.assertIn(len(line), range(ends[-1] - 3, ends[-1] + 20))
+                self.assertEqual(line.rstrip()[-1], line[-1])
+        lines = self.ctl("show", "queues")[1].splitlines()
+        self.assertEqual(len({len(line) for line in lines}), 1)
+        self.assertEqual(len(lines), 9)
+        self.assertRegex(lines[6], r"^lan +1 +sluice-w1 +zerocopy +2,075 +2,000 +75 +2,000 +4 +6 +52 +62$")
+
+    def test_a_reload_of_a_bad_file_is_78_with_all_lines(self):
+        self.flag("reload-bad")
+        status, out, err = self.ctl("reload")
+        self.assertEqual((status, out), (78, ""))
+        self.assertIn("sluice.conf:3: ", err)
+        self.assertIn("sluice.conf:9: ", err)
+        status, out, _ = self.ctl("reload", "--json")
+        self.assertEqual((status, json.loads(out)["code"]), (78, "config"))
+        os.unlink(os.path.join(self.dir, "reload-bad"))
+        self.flag("reload-fails")
+        self.assertEqual(self.ctl("reload")[0], 1)
+
+    def test_changes_say_what_they_did(self):
+        self.assertEqual(self.ctl("detach", "wan")[1], "port wan is detached\n")
+        self.assertEqual(self.daemon.line(), "detach wan")
+        self.assertEqual(self.ctl("attach", "*")[1], "every port is attached\n")
+        self.assertEqual(self.daemon.line(), "attach *")
+        self.assertEqual(self.ctl("reload", "--dry-run")[1], "port wan: rebuild\n")
+        self.assertEqual(self.daemon.line(), "reload dry-run")
+        status, _, err = self.ctl("detach", "nowhere")
+        self.assertEqual(status, 1)
+        self.assertIn("no port is called 'nowhere'", err)
+
+    def test_metrics_are_the_page(self):
+        out = self.ctl("metrics")[1]
+        self.assertTrue(out.startswith("# HELP sluice_build_info "))
+        self.assertIn("\nsluice_ready 1\n", out)
+
+    def test_usage_errors_are_2(self):
+        for words in ([], ["nonsense"], ["show"], ["show", "nonsense"], ["detach"], ["detach", "a", "b"], ["status", "x"],
+                      ["--nonsense"], ["status", "--watch"], ["drops", "--once"], ["status", "--dry-run"],
+                      ["top", "--count", "0"], ["top", "--count", "x"], ["--timeout", "-1", "ping"], ["top", "--json"],
+                      ["--timeout", "1h", "ping"]):
+            status, out, err = self.ctl(*words)
+            self.assertEqual((status, out), (2, ""), words)
+            self.assertTrue(err, words)
+        self.assertEqual(self.ctl("--help")[0], 0)
+        self.assertIn("sluicectl ", self.ctl("--version")[1])
+
+    def test_top_shows_rates_in_plain_text(self):
+        status, out, err = self.ctl("top", "--once")
+        self.assertEqual((status, err), (0, ""))
+        self.assertNotIn("\x1b", out)
+        self.assertRegex(out, r"(?m)^lan +3 +sluice-w0 +0 pps +0 bit/s")
+        self.assertRegex(out, r"(?m)^sluice-w2 +4 +0.0 %")
+
+    def test_colour_only_on_a_terminal_and_if_wanted(self):
+        self.assertNotIn("\x1b", self.ctl("status")[1])
+
+        def on_terminal(*args, **env):
+            ours, theirs = os.openpty()
+            subprocess.run([SLUICECTL, "--socket", self.control, *args], stdout=theirs, timeout=30, check=False,
+                           env={**{k: v for k, v in os.environ.items() if k != "NO_COLOR"}, **env})
+            os.close(theirs)
+            data = b""
+            try:
+                while True:
+                    data += os.read(ours, 65536)
+            except OSError:
+                pass
+            os.close(ours)
+            return data
+
+        self.assertIn(b"\x1b[32m", on_terminal("status"))
+        self.assertNotIn(b"\x1b", on_terminal("status", NO_COLOR="1"))
+        self.assertNotIn(b"\x1b", on_terminal("--no-color", "status"))
+
+
+class Drops(DaemonCase):
+    """The loss balance, number by number; the synthetic report of report_world.c holds every identity."""
+
+    def drops(self):
+        status, out, _ = ctl(self.control, "drops", "--json")
+        self.assertEqual(status, 0)
+        return json.loads(out)["drops"]
+
+    def test_the_balance_adds_up(self):
+        drops = self.drops()
+        self.assertTrue(drops["balanced"])
+        for port in drops["ports"]:
+            self.assertTrue(port["balanced"])
+            self.assertEqual({i["name"] for i in port["identities"]}, {"handover", "ingress", "egress"})
+            self.assertTrue(all(i["left"] == i["right"] > 0 and i["difference"] == 0 for i in port["identities"]))
+            self.assertEqual(port["seen"], sum(port["verdicts"].values()))
+            self.assertEqual(port["received"], port["forwarded"] + port["dropped"])
+            self.assertEqual(port["lost"], sum(port["lost_by_place"].values()))
+            for place, lost in port["lost_by_place"].items():
+                self.assertEqual(lost, sum(loss["packets"] for loss in port["losses"]
+                                           if loss["place"] == place and loss["counted"]), place)
+        self.assertEqual(drops["lost"], sum(port["lost"] for port in drops["ports"]))
+        lan = drops["ports"][1]
+        self.assertEqual(lan["lost_by_place"]["nic"], 302 + 312)
+        self.assertEqual(lan["lost_by_place"]["worker"], 4 * (10 + 11 + 12 + 13 + 14 + 15))
+        self.assertEqual(lan["lost_by_place"]["socket"], 4 * (21 + 51) + 12)
+        self.assertEqual(lan["lost_by_place"]["transmit"], 322)
+
+    def test_a_fallback_is_a_loss_only_where_it_drops(self):
+        wan, lan = self.drops()["ports"]
+        self.assertNotIn("stale", [loss["reason"] for loss in wan["losses"]])
+        self.assertIn("stale", [loss["reason"] for loss in lan["losses"]])
+        for port in (wan, lan):
+            self.assertNotIn("redirect", [loss["reason"] for loss in port["losses"]])
+
+    def test_every_loss_has_a_remedy(self):
+        for port in self.drops()["ports"]:
+            self.assertGreater(len(port["losses"]), 15)
+            for loss in port["losses"]:
+                self.assertGreater(len(loss["remedy"]), 10, loss)
+                self.assertGreater(len(loss["meaning"]), 10, loss)
+
+    def test_books_that_do_not_balance_say_by_how_much(self):
+        self.flag("unbalanced")
+        drops = self.drops()
+        self.assertFalse(drops["balanced"])
+        self.assertEqual([port["balanced"] for port in drops["ports"]], [True, False])
+        off = [(i["name"], i["difference"]) for i in drops["ports"][1]["identities"] if not i["balanced"]]
+        self.assertEqual(off, [("ingress", -7)])
+        self.assertEqual([(i["name"], i["difference"]) for i in drops["identities"] if not i["balanced"]], [("crossing", 7)])
+        out = ctl(self.control, "drops")[1]
+        self.assertIn("do not balance", out)
+        self.assertIn("ingress is off by -7", out)
+
+
+class Misbehaving(unittest.TestCase):
+    """A server of our own that does what a daemon should not."""
+
+    def setUp(self):
+        import tempfile
+        scratch = tempfile.TemporaryDirectory()
+        self.addCleanup(scratch.cleanup)
+        self.path = os.path.join(scratch.name, "sock")
+
+    def serve(self, answer):
+        """Gives each client `answer` and closes; None: keeps silent."""
+        server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        server.bind(self.path)
+        server.listen()
+        kept = []
+
+        def run():
+            while True:
+                try:
+                    client, _ = server.accept()
+                except OSError:
+                    return
+                if answer is None:
+                    kept.append(client)
+                    continue
+                client.recv(4096)
+                client.sendall(answer)
+                client.close()
+
+        thread = threading.Thread(target=run, daemon=True)
+        thread.start()
+
+        def stop():
+            server.shutdown(socket.SHUT_RDWR)
+            server.close()
+            thread.join()
+            for client in kept:
+                client.close()
+
+        self.addCleanup(stop)
+
+    def test_not_running_is_3(self):
+        status, _, err = ctl(self.path, "status")
+        self.assertEqual(status, 3)
+        self.assertIn("not running", err)
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as server:
+            server.bind(self.path)
+        self.assertEqual(ctl(self.path, "status")[0], 3)
+
+    def test_not_allowed_is_4(self):
+        if os.getuid() != 0:
+            self.skipTest("needs root, to become somebody else")
+        self.serve(b"")
+        os.chmod(os.path.dirname(self.path), 0o755)
+        os.chmod(self.path, 0o660)
+        nobody = 65534
+        done = subprocess.run([SLUICECTL, "--socket", self.path, "status"], capture_output=True, text=True, timeout=30,
+                              check=False, user=nobody, group=nobody, extra_groups=[])
+        self.assertEqual(done.returncode, 4, done.stderr)
+        self.assertIn("not allowed", done.stderr)
+
+    def test_a_silent_daemon_is_5_in_time(self):
+        self.serve(None)
+        start = time.monotonic()
+        status, _, err = ctl(self.path, "--timeout", "1", "status")
+        self.assertEqual(status, 5)
+        self.assertIn("in time", err)
+        self.assertTrue(0.9 < time.monotonic() - start < 3)
+
+    def test_a_full_backlog_is_5_in_time(self):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as server:
+            server.bind(self.path)
+            server.listen(0)
+            first = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            self.addCleanup(first.close)
+            first.connect(self.path)
+            self.assertEqual(ctl(self.path, "--timeout", "1", "status")[0], 5)
+
+    def test_answers_that_are_none_are_1(self):
+        for number, answer in enumerate((b"", b"{}\n", b"hello\n", b'{"api": 2, "ok": true}\n', b'{"api": 1, "ok": tr', b"[1]\n")):
+            self.path += str(number)
+            self.serve(answer)
+            status, out, err = ctl(self.path, "ping")
+            self.assertEqual((status, out), (1, ""), answer)
+            self.assertTrue(err.startswith("sluicectl: "), answer)
+
+    def test_an_answer_of_an_older_daemon_is_shown_as_far_as_it_goes(self):
+        self.serve(b'{"api": 1, "ok": true, "status": {"ready": true}}\n')
+        status, out, _ = ctl(self.path, "status")
+        self.assertEqual(status, 0)
+        self.assertIn("ready", out)
+
+    def test_refusals_have_their_statuses(self):
+        for code, status in (("usage", 2), ("config", 78), ("permission", 4), ("busy", 1), ("not_found", 1), ("new", 1)):
+            self.path += code
+            self.serve(json.dumps({"api": 1, "ok": False, "code": code, "error": "because"}).encode() + b"\n")
+            got, _, err = ctl(self.path, "ping")
+            self.assertEqual((got, err), (status, "sluicectl: because\n"))
+
+
+if __name__ == "__main__":
+    unittest.main()
