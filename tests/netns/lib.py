@@ -212,8 +212,8 @@ class Net:
 
     def capture(self, ns, ifname, count, action, deadline_s=COMMAND_DEADLINE_S):
         """
-        Runs action() and returns the next `count` frames that came in on an interface, as bytes.
-        A tag is not in them: the kernel takes it out.
+        Runs action() and returns the next `count` frames that came in on an interface, as bytes,
+        as they were on the wire, tags included.
         """
         process = self.popen(ns, PYTHON, WIRE, "capture", ifname, count, stdout=subprocess.PIPE,
                              text=True)

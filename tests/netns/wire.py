@@ -6,11 +6,14 @@ Frames off a wire and onto it, by AF_PACKET; run inside a namespace by lib.py.
     wire.py replay IF        sends the lines of standard input
 """
 import socket
+import struct
 import sys
 
 ETH_P_ALL = 0x0003
 SOL_PACKET = 263
 PACKET_QDISC_BYPASS = 20  # transmit queue 0 for every frame, so that their order holds
+PACKET_AUXDATA = 8
+TP_STATUS_VLAN_VALID = 1 << 4
 RECEIVE_BUFFER_BYTES = 16 << 20
 SO_RCVBUFFORCE = 33
 
@@ -22,14 +25,25 @@ def open_socket(ifname):
     return sock
 
 
+def with_tag(frame, ancillary):
+    """The kernel takes the outermost tag out of a frame that comes in: this puts it back."""
+    for level, kind, data in ancillary:
+        if (level, kind) == (SOL_PACKET, PACKET_AUXDATA):
+            status, _, _, _, _, tci, tpid = struct.unpack("IIIHHHH", data[:20])
+            if status & TP_STATUS_VLAN_VALID:
+                return frame[:12] + struct.pack("!HH", tpid, tci) + frame[12:]
+    return frame
+
+
 def capture(ifname, count):
     sock = open_socket(ifname)
+    sock.setsockopt(SOL_PACKET, PACKET_AUXDATA, 1)
     print("ready", flush=True)
     frames = []
     while len(frames) < count:
-        frame, (_, _, direction, *_) = sock.recvfrom(65536)
+        frame, ancillary, _, (_, _, direction, *_) = sock.recvmsg(65536, 64)
         if direction != socket.PACKET_OUTGOING:
-            frames.append(frame)
+            frames.append(with_tag(frame, ancillary))
     print("\n".join(frame.hex() for frame in frames))
 
 

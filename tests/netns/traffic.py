@@ -1,0 +1,299 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""
+A daemon between two hosts, and the books of every frame that enters it.
+
+    a: va ──── wan [ box: sluiced ] lan ──── vb :b
+
+A frame that is missing is looked for in the counters of whoever had it, in the order of the path:
+
+    generator sent  = XDP verdicts of the in port + what the device lost before XDP
+    redirected      = received + XDP_STATISTICS rx_dropped + rx_ring_full
+    received        = forwarded + Σ drops{reason}                    (per queue)
+    transmitted     = completed + pending                            (per queue)
+    completed       = the sink's own counts + tx_dropped of the out port
+
+Only what these books put on the daemon's side is the daemon's loss. A sink that could not keep up
+(this machine has two CPUs, and others use them) says so in its own socket's counters; such a run
+is void, and is repeated a few times.
+"""
+import ctypes
+import json
+import os
+import socket
+import threading
+
+from lib import wait_for
+
+SCALE_FULL = os.environ.get("SLUICE_FULL") == "1"
+SETTLE_DEADLINE_S = 10
+VOID_RUNS = 3
+SINK_RING = "16384"
+CLONE_NEWNET = 0x40000000
+# Of the loss tests: they are about frames, and this machine stops processes for tens of ms.
+PATIENT = "stall_timeout = 5s\n"
+
+
+def in_ns(net, ns, function):
+    """function()'s result; it runs in a namespace, and the sockets it opens stay there."""
+    result, libc = [], ctypes.CDLL(None, use_errno=True)
+
+    def body():
+        with open(f"/run/netns/{net.real(ns)}") as handle:
+            assert libc.setns(handle.fileno(), CLONE_NEWNET) == 0
+        result.append(function())
+    thread = threading.Thread(target=body)
+    thread.start()
+    thread.join()
+    return result[0]
+
+
+def ask(daemon, request):
+    """The control socket's answer to one request line."""
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.settimeout(5)
+        sock.connect(str(daemon.control_path))
+        sock.sendall(f"{request}\n".encode())
+        with sock.makefile() as answer:
+            return json.loads(answer.read())
+
+
+# --- the books -----------------------------------------------------------------------------------
+
+class Books:
+    """One scrape, by interface and queue."""
+
+    def __init__(self, metrics):
+        self.series = metrics
+
+    def sum(self, name, **labels):
+        wanted = {key: str(value) for key, value in labels.items()}.items()
+        return int(sum(value for (series, pairs), value in self.series.items()
+                       if series == name and wanted <= dict(pairs).items()))
+
+    def queue(self, name, interface, **labels):
+        return self.sum(f"sluice_queue_{name}", interface=interface, **labels)
+
+    def by_queue(self, name, interface):
+        return {int(dict(pairs)["queue"]): int(value)
+                for (series, pairs), value in self.series.items()
+                if series == f"sluice_queue_{name}" and dict(pairs)["interface"] == interface}
+
+    def verdict(self, interface, reason):
+        return self.sum("sluice_xdp_verdicts_total", interface=interface, reason=reason)
+
+    def verdicts(self, interface):
+        return self.sum("sluice_xdp_verdicts_total", interface=interface)
+
+    def drops(self, interface, **labels):
+        return self.queue("drops_total", interface, **labels)
+
+    def interfaces(self):
+        return sorted({dict(pairs)["interface"] for (series, pairs) in self.series
+                       if series == "sluice_xsk_bound"})
+
+    def errors(self):
+        """What does not add up; empty when every identity of design.md §4.5 holds."""
+        wrong, total = [], {"forwarded": 0, "transmit": 0}
+
+        def equal(what, left, right):
+            if left != right:
+                wrong.append(f"{what}: {left} != {right}")
+        for i in self.interfaces():
+            equal(f"{i}: redirected = received + lost by the socket + waiting",
+                  self.verdict(i, "redirect"),
+                  self.queue("receive_packets_total", i) +
+                  self.sum("sluice_xsk_rx_dropped_total", interface=i) +
+                  self.sum("sluice_xsk_rx_ring_full_total", interface=i) +
+                  self.queue("receive_waiting_packets", i))
+            for q in self.by_queue("receive_packets_total", i):
+                equal(f"{i} queue {q}: received = forwarded + drops",
+                      self.queue("receive_packets_total", i, queue=q),
+                      self.queue("forwarded_packets_total", i, queue=q) +
+                      self.drops(i, queue=q))
+                equal(f"{i} queue {q}: transmitted = completed + pending",
+                      self.queue("transmit_packets_total", i, queue=q),
+                      self.queue("transmit_completed_packets_total", i, queue=q) +
+                      self.queue("transmit_pending_packets", i, queue=q))
+            total["forwarded"] += self.queue("forwarded_packets_total", i)
+            total["transmit"] += self.queue("transmit_packets_total", i)
+            equal(f"{i}: bad completions", self.sum("sluice_xsk_bad_completions_total",
+                                                    interface=i), 0)
+            equal(f"{i}: internal", self.drops(i, reason="internal"), 0)
+        equal("forwarded = transmitted", total["forwarded"], total["transmit"])
+        equal("frames: sum of the states = size", self.sum("sluice_umem_frames"),
+              self.sum("sluice_umem_size_frames"))
+        equal("frames lost", self.sum("sluice_umem_frames_lost"), 0)
+        return wrong
+
+    def in_flight(self):
+        return self.sum("sluice_queue_receive_waiting_packets") + \
+            self.sum("sluice_queue_transmit_pending_packets") + \
+            self.sum("sluice_umem_frames", state="tx")
+
+
+def settled(daemon, deadline_s=SETTLE_DEADLINE_S):
+    """The books once nothing is on its way any more; they must balance then, exactly."""
+    last = []
+
+    def quiet():
+        books = Books(daemon.metrics())
+        last.append((books.errors(), books.in_flight()))
+        return books if last[-1] == ([], 0) else None
+    try:
+        return wait_for(quiet, "the books balance", deadline_s)
+    except AssertionError as late:
+        raise AssertionError(f"{late}: {last[-1]}") from None
+
+
+# --- one run of the generator --------------------------------------------------------------------
+
+class Crossing:
+    """What one run did: the generator's and the sink's reports, the books before and after."""
+
+    def __init__(self, sent, got, before, after, way):
+        self.sent, self.got, self.before, self.after = sent, got, before, after
+        self.into, self.out = way
+
+    def delta(self, method, *args, **labels):
+        return getattr(self.after, method)(*args, **labels) - \
+            getattr(self.before, method)(*args, **labels)
+
+    def daemon_losses(self):
+        """{where: frames} of everything that the daemon's side lost, zeros left out."""
+        xsk = {name: self.delta("sum", f"sluice_xsk_{name}_total", interface=self.into)
+               for name in ("rx_dropped", "rx_ring_full")}
+        drops = {f"drop {reason}": self.delta("drops", self.into, reason=reason)
+                 for reason in ("malformed", "mtu", "link_down", "tx_ring_full",
+                                "umem_exhausted", "internal")}
+        verdicts = {f"xdp {reason}": self.delta("verdict", self.into, reason)
+                    for reason in ("pause", "malformed", "stale", "no_socket", "internal",
+                                   "detached", "no_worker", "control")}
+        out = {"tx_dropped": self.delta("sum", "sluice_interface_transmit_dropped_total",
+                                        interface=self.out)}
+        return {k: v for k, v in {**xsk, **drops, **verdicts, **out}.items() if v}
+
+    def sink_losses(self):
+        kernel = self.got["kernel"]
+        return kernel["rx_dropped"] + kernel["rx_ring_full"]
+
+    def check_path(self, others=0):
+        """Every frame of the run is in the books of exactly one; `others` entered beside it."""
+        assert self.delta("verdicts", self.into) == self.sent["sent"] + others
+        arrived = sum(self.got[k] for k in ("received", "corrupted", "wrong_length", "altered_l2",
+                                            "stale", "foreign"))
+        assert self.delta("queue", "transmit_completed_packets_total", self.out) == \
+            arrived + self.sink_losses() + self.daemon_losses().get("tx_dropped", 0), \
+            (self.sent, self.got, self.daemon_losses())
+
+    def check_undamaged(self):
+        for damage in ("duplicated", "reordered", "corrupted", "wrong_length", "altered_l2",
+                       "stale"):
+            assert self.got[damage] == 0, (damage, self.got)
+
+
+class Box:
+    """The two hosts and the box; start() puts the daemon into it."""
+
+    PEER = {"wan": ("a", "va"), "lan": ("b", "vb")}
+
+    def __init__(self, net, queues=1, queues_b=None, mtu=None, names=("a", "box", "b")):
+        self.net = net
+        for ns in names:
+            net.ns(ns)
+        net.veth("a", "va", "box", "wan", queues=queues, mtu=mtu)
+        net.veth("b", "vb", "box", "lan", queues=queues_b or queues, mtu=mtu)
+        # The generator is held back, so that it sends what it is asked to.
+        net.lossless("a", "va")
+        net.lossless("b", "vb")
+        self.daemon = None
+
+    def no_loss_behind(self):
+        """The daemon too is held back by a full ring of the veth pair, and loses nothing."""
+        self.net.lossless("box", "wan")
+        self.net.lossless("box", "lan")
+        return self
+
+    @staticmethod
+    def config(daemon="", port=PATIENT, wan="", lan=""):
+        return (f"[daemon]\n{daemon}\n"
+                f"[port wan]\ninterface = wan\nforward = xconnect lan\n{port}{wan}\n"
+                f"[port lan]\ninterface = lan\nforward = xconnect wan\n{port}{lan}\n")
+
+    def start(self, **sections):
+        self.daemon = self.net.daemon("box", self.config(**sections))
+        return self.daemon
+
+    def way(self, reverse):
+        return ("lan", "wan") if reverse else ("wan", "lan")
+
+    def cross(self, count, *argv, reverse=False, sink=(), status=None, deadline_s=120):
+        """Sends `count` frames through the box and returns when they are all accounted for."""
+        into, out = self.way(reverse)
+        before = settled(self.daemon)
+        with self.net.sink(*self.PEER[out], "--expect", count, "--ring", SINK_RING,
+                           "--idle-timeout", "1s", *sink) as process:
+            sent = self.net.gen(*_send(self.PEER[into], count, argv), status=None,
+                                deadline_s=deadline_s)
+            got = process.result(status=status, deadline_s=deadline_s)
+        run = Crossing(sent, got, before, settled(self.daemon), (into, out))
+        run.check_path()
+        run.check_undamaged()
+        return run
+
+    def cross_intact(self, count, *argv, **kwargs):
+        """The same, and all of them arrive."""
+        for _ in range(VOID_RUNS):
+            run = self.cross(count, *argv, **kwargs)
+            assert run.daemon_losses() == {}, (run.daemon_losses(), run.sent, run.got)
+            if not run.sink_losses():
+                assert (run.got["received"], run.got["intact"]) == (count, True), run.got
+                return run
+        raise AssertionError(f"the sink could not keep up {VOID_RUNS} times: {run.got}")
+
+    def cross_both_ways(self, count, *argv, deadline_s=120):
+        """A generator and a sink at each end, at once; the two Crossings."""
+        before = settled(self.daemon)
+        report = self.net.gen_run("a", "va", "b", "vb", "--count", count, "--ring", SINK_RING,
+                                  "--idle-timeout", "1s", "--bidirectional", *argv, status=None,
+                                  deadline_s=deadline_s)
+        after = settled(self.daemon)
+        runs = [Crossing(direction["send"], direction["sink"], before, after, self.way(reverse))
+                for reverse, direction in zip((False, True), report["directions"])]
+        for run in runs:
+            run.check_path()
+            run.check_undamaged()
+        return runs
+
+    def cross_both_ways_intact(self, count, *argv, **kwargs):
+        for _ in range(VOID_RUNS):
+            runs = self.cross_both_ways(count, *argv, **kwargs)
+            for run in runs:
+                assert run.daemon_losses() == {}, (run.daemon_losses(), run.sent, run.got)
+            if not any(run.sink_losses() for run in runs):
+                for run in runs:
+                    assert (run.got["received"], run.got["intact"]) == (count, True), run.got
+                return runs
+        raise AssertionError(f"a sink could not keep up {VOID_RUNS} times: "
+                             f"{[run.got for run in runs]}")
+
+    def play(self, frames, reverse=False, expect=None):
+        """Plays frames into one port, one queue; what came out of the other, in order."""
+        into, out = self.way(reverse)
+        (ns_in, if_in), (ns_out, if_out) = self.PEER[into], self.PEER[out]
+        return self.net.capture(ns_out, if_out, len(frames) if expect is None else expect,
+                                lambda: self.net.replay(ns_in, if_in, frames))
+
+
+def _send(peer, count, argv):
+    ns, ifname = peer
+    return [ns, "send", ifname, "--count", count, *argv]
+
+
+def frame(dst="02:00:00:00:00:0b", src="02:00:00:00:00:0a", ethertype=0x88b6, tags=(), payload=b"",
+          length=60):
+    """An Ethernet frame; `tags` are (TPID, TCI) from the outside in; padded with a pattern."""
+    data = bytes.fromhex(dst.replace(":", "")) + bytes.fromhex(src.replace(":", ""))
+    for tpid, tci in tags:
+        data += tpid.to_bytes(2, "big") + tci.to_bytes(2, "big")
+    data += ethertype.to_bytes(2, "big") + payload
+    return data + bytes((i * 7 + len(data)) & 0xff for i in range(max(0, length - len(data))))
