@@ -19,6 +19,8 @@
 #include "util/log.h"
 #include "util/macros.h"
 
+#define LOG_DOMAIN "conf"
+
 #define EXIT_USAGE  2
 #define EXIT_CONFIG 78 /* EX_CONFIG of sysexits.h; the unit's RestartPreventExitStatus= */
 
@@ -133,15 +135,23 @@ static struct options parse_options(int argc, char **argv)
 	return options;
 }
 
-/* Every error of the file, then the exit status that says that looping cannot help. */
-static struct conf *load(const char *path, int *ret_status)
+/*
+ * Every error of the file, then the exit status that says that looping cannot help. A service's
+ * errors are log messages, with the priority by which the journal shows them in red; who asked at
+ * a terminal or from an editor gets FILE:LINE: in the first column.
+ */
+static struct conf *load(const char *path, bool is_service, int *ret_status)
 {
 	struct conf_errors errors = {0};
 	struct conf *conf = NULL;
 	int r = conf_load(path, &conf, &errors);
 
-	for (unsigned i = 0; i < errors.n; i++)
-		fprintf(stderr, "%s\n", errors.lines[i]);
+	for (unsigned i = 0; i < errors.n; i++) {
+		if (is_service)
+			log_err("%s", errors.lines[i]);
+		else
+			fprintf(stderr, "%s\n", errors.lines[i]);
+	}
 	conf_errors_fini(&errors);
 	*ret_status = r == 0 ? EXIT_SUCCESS : EXIT_CONFIG;
 	return conf;
@@ -154,7 +164,7 @@ static int detach(const struct options *options)
 
 	/* Works without a configuration, and with one that is wrong: it is the way out. */
 	if (options->config_given) {
-		conf = load(options->config_path, &status);
+		conf = load(options->config_path, false, &status);
 		if (!conf)
 			return status;
 	}
@@ -166,7 +176,7 @@ static int detach(const struct options *options)
 static int with_config(const struct options *options)
 {
 	int status;
-	struct conf *conf = load(options->config_path, &status);
+	struct conf *conf = load(options->config_path, options->action == ACTION_RUN, &status);
 
 	if (!conf)
 		return status;
