@@ -357,7 +357,7 @@ bool engine_all_beating(struct engine *engine, const char **ret_worker)
 
 	/* Its queues stay in use until the process ends: only a restart mends that. */
 	if (!all)
-		*ret_worker = "abandoned";
+		*ret_worker = "that was abandoned";
 	for (uint32_t w = 0; w < engine_n_workers(engine); w++) {
 		struct live_worker *worker = engine->workers[w];
 		uint64_t beat;
