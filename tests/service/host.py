@@ -29,14 +29,17 @@ frames_per_worker = 1024
 [port wan]
 interface = wan
 forward = xconnect lan
+stall_timeout = 5s
 
 [port lan]
 interface = lan
 forward = xconnect wan
+stall_timeout = 5s
 """
 
-FRAMES = 1000
-RATE_FPS = 5000  # far below what rings of this size take, on a machine that does other things too
+# Fewer than a ring of these ports holds (128): none is lost, however long a busy machine lets a worker wait.
+FRAMES = 100
+RATE_FPS = 5000
 
 
 class Host:
@@ -164,23 +167,16 @@ class Host:
 
     # --- frames ------------------------------------------------------------------------------------
 
-    def _generate(self, *argv):
-        done = run("sluice-gen", "run", "eth0", "eth0", "--tx-netns", "left", "--rx-netns", "right",
-                   "--rate", RATE_FPS, "--json", *argv, check=False)
-        assert done.returncode in (0, 1), done.stdout + done.stderr
-        return json.loads(done.stdout)
-
-    def cross(self, frames=FRAMES):
+    def cross(self):
         """Numbered frames both ways at once: every one must arrive, once, intact, in order."""
-        report = self._generate("--bidirectional", "--count", frames)
+        done = run("sluice-gen", "run", "eth0", "eth0", "--tx-netns", "left", "--rx-netns", "right",
+                   "--bidirectional", "--count", FRAMES, "--rate", RATE_FPS, "--idle-timeout", "5s",
+                   "--json", check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        report = json.loads(done.stdout)
+        assert report["intact"] is True and len(report["directions"]) == 2, report
         for direction in report["directions"]:
-            assert direction["send"]["sent"] == direction["sink"]["received"] == frames, report
-        assert report["intact"] is True, report
-
-    def arriving(self, frames=10):
-        """How many of a few frames from left come out at right."""
-        report = self._generate("--count", frames)
-        return report["directions"][0]["sink"]["received"]
+            assert direction["send"]["sent"] == direction["sink"]["received"] == FRAMES, report
 
     # --- sluicectl ---------------------------------------------------------------------------------
 
