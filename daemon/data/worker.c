@@ -132,8 +132,7 @@ static void *run(void *arg)
 	/* release: who sees the tid sees start_error */
 	atomic_store_explicit(&worker->tid, (int32_t)syscall(SYS_gettid), memory_order_release);
 	loop(worker);
-	/* pairs with the acquire in worker_stop() */
-	atomic_store_explicit(&worker->tid, 0, memory_order_release);
+	atomic_store_explicit(&worker->tid, 0, memory_order_relaxed);
 	return NULL;
 }
 
@@ -165,11 +164,6 @@ int worker_stop(struct worker *worker, uint64_t timeout_ns)
 	r = pthread_clockjoin_np(worker->thread, NULL, CLOCK_MONOTONIC, &deadline);
 	if (r != 0)
 		return -r;
-	/*
-	 * The join orders everything already; ThreadSanitizer of gcc 12 does not know this kind of
-	 * join. Pairs with the release in run().
-	 */
-	(void)atomic_load_explicit(&worker->tid, memory_order_acquire);
 	worker->is_started = false;
 	return 0;
 }

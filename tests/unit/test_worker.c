@@ -145,27 +145,50 @@ static void test_a_lane_out_of_the_set_belongs_to_control(void **state)
 	world_free(w);
 }
 
+/* A worker that does nothing but publish: as often in a second as a real one does in an hour. */
+static void *publish_without_end(void *arg)
+{
+	struct world *w = arg;
+
+	while (!atomic_load_explicit(&w->worker.stop, memory_order_relaxed)) {
+		struct umem *umem = &w->worker.umems[0];
+
+		/* All of it moves from one state to another, and back. */
+		umem->n_quarantine = umem->n_frames - umem->n_quarantine;
+		umem->n_free = umem->n_frames - umem->n_quarantine;
+		w->lanes[0].n_fill = w->lanes[1].n_fill = 0;
+		w->worker.now_ns += NSEC_PER_MSEC;
+		worker_housekeep(&w->worker);
+	}
+	return NULL;
+}
+
 static void test_frame_states_are_one_cut_while_the_worker_writes(void **state)
 {
-	struct world *w = started_world(NSEC_PER_MSEC);
+	struct world *w = world_new(&(struct world_spec){.n_lanes = 2, .n_frames = 4096});
 	uint64_t start_ns = clock_now_ns();
+	unsigned n_read = 0, n_quarantined = 0, n_beats = 0;
 	uint64_t first_beat = worker_beat(&w->worker);
+	pthread_t thread;
 
-	w->fakes[0].wake_budget = w->fakes[1].wake_budget = 0;
-	fake_set_readable(&w->fakes[0], true);
-	while (worker_beat(&w->worker) < first_beat + 100) {
+	assert_int_equal(pthread_create(&thread, NULL, publish_without_end, w), 0);
+	/* Until each state was seen often, in many rounds of the other thread. */
+	while (n_quarantined < 20000 || n_read - n_quarantined < 20000 || n_beats < 100000) {
 		struct frame_states states;
 
-		(void)fake_receive_n(&w->fakes[0], 32, 60);
-		(void)fake_transmit(&w->fakes[1], 64);
-		(void)fake_complete(&w->fakes[1], 48);
-		if (worker_frames(&w->worker, 0, &states)) {
-			assert_int_equal(states.lost, 0);
-			assert_int_equal((uint64_t)states.free + states.fill + states.tx, 4096);
-		}
-		wait_a_little(start_ns);
+		n_beats = (unsigned)(worker_beat(&w->worker) - first_beat);
+		assert_true(clock_now_ns() - start_ns < DEADLINE_NS);
+		if (!worker_frames(&w->worker, 0, &states))
+			continue;
+		n_read++;
+		n_quarantined += states.quarantine > 0;
+		if (states.quarantine + states.free + states.fill + states.tx != 4096 ||
+		    states.lost != 0)
+			fail_msg("torn: free %u, quarantine %u", states.free, states.quarantine);
 	}
-	stop_and_free(w);
+	atomic_store_explicit(&w->worker.stop, true, memory_order_relaxed);
+	assert_int_equal(pthread_join(thread, NULL), 0);
+	world_free(w);
 }
 
 static void test_an_idle_worker_sleeps_and_still_beats(void **state)
@@ -269,6 +292,29 @@ static void test_it_stops_within_its_longest_sleep(void **state)
 	world_free(w);
 }
 
+/* The engine stops a worker to give it another UMEM, and starts it again. */
+static void test_a_stopped_worker_can_be_started_again(void **state)
+{
+	struct world *w = started_world(NSEC_PER_MSEC);
+	uint64_t n_crossed = 0;
+
+	w->fakes[1].wake_budget = 0;
+	for (unsigned i = 0; i < 20; i++) {
+		uint64_t start_ns = clock_now_ns(), beats = worker_beat(&w->worker);
+
+		n_crossed += fake_receive_n(&w->fakes[0], 5, 60);
+		while (counter_read(&w->lanes[1].counters.tx_packets) < n_crossed ||
+		       worker_beat(&w->worker) == beats)
+			wait_a_little(start_ns);
+		assert_int_equal(worker_stop(&w->worker, DEADLINE_NS), 0);
+		assert_int_equal(w->worker.tid, 0);
+		world_check(w);
+		assert_int_equal(worker_start(&w->worker), 0);
+	}
+	assert_int_equal(n_crossed, 100);
+	stop_and_free(w);
+}
+
 /* What hangs: a wakeup that does not return until the test says so. */
 static pthread_mutex_t hang = PTHREAD_MUTEX_INITIALIZER;
 
@@ -341,6 +387,7 @@ int main(void)
 		cmocka_unit_test(test_a_busy_worker_never_sleeps),
 		cmocka_unit_test(test_packets_that_wait_for_the_kernel_shorten_the_sleep),
 		cmocka_unit_test(test_it_stops_within_its_longest_sleep),
+		cmocka_unit_test(test_a_stopped_worker_can_be_started_again),
 		cmocka_unit_test(test_a_hung_worker_is_given_up_on_in_time),
 		cmocka_unit_test(test_it_runs_on_its_cpu_under_its_name),
 		cmocka_unit_test(test_a_cpu_that_cannot_be_had_is_reported_and_the_worker_runs),
