@@ -111,7 +111,8 @@ int worker_start(struct worker *worker);
 
 /*
  * Hands over a new set, which the caller keeps alive and constant until worker_seen() reaches the
- * generation returned. Thread: control.
+ * generation returned. A set that is replaced before it was taken up is never looked at, nor is its
+ * reclaim[]: wait for one that reclaims. Thread: control.
  */
 uint64_t worker_publish(struct worker *worker, struct worker_set *set);
 
