@@ -10,16 +10,27 @@ The bench, once per candidate so that no candidate waits for another's queues to
     CPU 0        CPU 1            in the softirq of the CPU that sends: CPU 1
 """
 import contextlib
+import ctypes
+import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
+from pathlib import Path
 
 from lib import Daemon, Deadline, Net, binary, run, wait_for
 
 GENERATOR_CPU = 0
 CANDIDATE_CPU = 1
 STOP_DEADLINE_S = 10
+BASELINE_ENV = "SLUICE_BENCH_BASELINE"
+
+SYS_PIDFD_GETFD = 438  # on every architecture; Python 3.11 has no name for it
+SO_DOMAIN = 39
+AF_XDP, SOL_XDP, XDP_OPTIONS, XDP_OPTIONS_ZEROCOPY = 44, 283, 8, 1
+
+_libc = ctypes.CDLL(None, use_errno=True)
 
 
 class Counter:
@@ -71,11 +82,27 @@ class Bench(Net):
         xdp = (self.link("box", ifname) or {}).get("xdp", {})
         return {1: "native", 2: "generic", 3: "offload"}.get(xdp.get("mode"), "none")
 
-    def bind_mode(self):
-        """How every AF_XDP socket of the box is bound, from the kernel (sock_diag)."""
-        text = self.run("box", "ss", "-f", "xdp", "-e").stdout
-        modes = {"zerocopy" if zc == "1" else "copy" for zc in re.findall(r"\bzc:(\d)", text)}
-        return "+".join(sorted(modes)) or "unknown"
+
+def bind_modes(pid):
+    """
+    How the AF_XDP sockets of a process are bound, as the kernel says: their descriptors are
+    borrowed, because not every kernel has sock_diag for them.
+    """
+    modes = set()
+    pidfd = os.pidfd_open(pid)
+    for link in Path(f"/proc/{pid}/fd").iterdir():
+        if not os.readlink(link).startswith("socket:"):
+            continue
+        fd = _libc.syscall(SYS_PIDFD_GETFD, pidfd, int(link.name), 0)
+        if fd < 0:
+            raise OSError(ctypes.get_errno(), "pidfd_getfd")
+        # The family is asked below: Python's own way, getsockname(), AF_XDP has not got.
+        with socket.socket(AF_XDP, socket.SOCK_RAW, 0, fileno=fd) as borrowed:
+            if borrowed.getsockopt(socket.SOL_SOCKET, SO_DOMAIN) == AF_XDP:
+                flags = borrowed.getsockopt(SOL_XDP, XDP_OPTIONS)
+                modes.add("zerocopy" if flags & XDP_OPTIONS_ZEROCOPY else "copy")
+    os.close(pidfd)
+    return modes
 
 
 class Candidate:
@@ -105,9 +132,10 @@ class Candidate:
 
     def look(self):
         """Called while frames flow: what is worth saying beside the figure, into self.facts."""
-        ports = ("p0", "p1") if self.receives else ("p1",)
-        modes = {self.bench.attach_mode(port) for port in ports}
-        self.facts["mode"] = f"{'+'.join(sorted(modes))} {self.bench.bind_mode()}"
+        modes = bind_modes(self.process.pid)
+        if self.receives:
+            modes |= {self.bench.attach_mode(port) for port in ("p0", "p1")}
+        self.facts["mode"] = " ".join(sorted(modes, reverse=True))
 
     def stop(self):
         self.process.send_signal(signal.SIGTERM)
@@ -151,14 +179,31 @@ class Sluiced(Candidate):
 
     def look(self):
         super().look()
-        status = (f"/proc/{self.process.pid}/status")
-        with open(status, encoding="ascii") as file:
-            rss_kib = int(re.search(r"VmRSS:\s+(\d+) kB", file.read()).group(1))
-        self.facts["rss_bytes"] = rss_kib * 1024
+        status = Path(f"/proc/{self.process.pid}/status").read_text(encoding="ascii")
+        self.facts["rss_bytes"] = 1024 * int(re.search(r"VmRSS:\s+(\d+) kB", status).group(1))
         self.facts["umem_bytes"] = int(self.daemon.metric("sluice_umem_size_bytes"))
 
     def stop(self):
         self.daemon.stop()
+
+
+class Baseline(Sluiced):
+    """The daemon of another build directory: what a change to the code is worth."""
+
+    name = "baseline"
+    title = "sluiced of --baseline"
+
+    @staticmethod
+    def missing():
+        return None if os.environ.get(BASELINE_ENV) else "no --baseline BUILD given"
+
+    def start(self):
+        ours = os.environ["SLUICE_BUILD"]
+        os.environ["SLUICE_BUILD"] = os.environ[BASELINE_ENV]
+        try:
+            super().start()
+        finally:
+            os.environ["SLUICE_BUILD"] = ours
 
 
 class Testpmd(Candidate):
@@ -171,7 +216,7 @@ class Testpmd(Candidate):
     EAL = ("-l", f"{GENERATOR_CPU},{CANDIDATE_CPU}", "--main-lcore", GENERATOR_CPU, "--no-huge",
            "-m", 256, "--no-pci", "--no-telemetry", "--log-level", "error")
     FORWARD = ("--forward-mode=io", "--auto-start", "--nb-cores=1", "--burst=64", "--rxd=2048",
-               "--txd=2048", "--no-lsc-interrupt")
+               "--txd=2048", "--total-num-mbufs=32768", "--no-lsc-interrupt")
     READY = "Press enter to exit"
 
     @staticmethod
@@ -182,7 +227,7 @@ class Testpmd(Candidate):
         vdevs = [f"--vdev=net_af_xdp{i},iface=p{i},start_queue=0,queue_count=1,busy_budget=0"
                  for i in (0, 1)]
         self.process = self.bench.popen(
-            "box", "dpdk-testpmd", *self.EAL, f"--file-prefix=slb{self.bench.real('t')}", *vdevs,
+            "box", "stdbuf", "-oL", "dpdk-testpmd", *self.EAL, f"--file-prefix=slb{self.bench.real('t')}", *vdevs,
             "--", *self.FORWARD, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT, text=True)
         said = []
@@ -193,8 +238,7 @@ class Testpmd(Candidate):
         raise AssertionError("dpdk-testpmd ended before it forwarded:\n" + "".join(said[-20:]))
 
     def worker_tid(self):
-        return _thread_named(self.process.pid, f"lcore-worker-{CANDIDATE_CPU}") or \
-            _thread_named(self.process.pid, f"dpdk-worker{CANDIDATE_CPU}")
+        return _thread_named(self.process.pid, f"rte-worker-{CANDIDATE_CPU}")
 
     def stop(self):
         self.process.stdin.write("\n")  # SIGTERM would kill it by itself in the end
@@ -255,7 +299,7 @@ class Bridge(Candidate):
         self.bench.ip("box", "link", "del", "br0")
 
 
-CANDIDATES = {kind.name: kind for kind in (Sluiced, Testpmd, Ceiling, Bridge)}
+CANDIDATES = {kind.name: kind for kind in (Sluiced, Baseline, Testpmd, Ceiling, Bridge)}
 
 
 @contextlib.contextmanager

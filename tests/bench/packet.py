@@ -12,10 +12,11 @@ import os
 import re
 import shutil
 import signal
-import subprocess
 import sys
+from pathlib import Path
 
-from candidates import CANDIDATE_CPU, CANDIDATES, GENERATOR_CPU, running, wait_flowing
+from candidates import (BASELINE_ENV, CANDIDATE_CPU, CANDIDATES, GENERATOR_CPU, running,
+                        wait_flowing)
 from lib import ensure_bpffs, run
 from ratio import interval
 
@@ -39,6 +40,8 @@ def add_arguments(parser):
     parser.add_argument("--forward", choices=["xconnect"], default="xconnect")
     parser.add_argument("--candidates", metavar="LIST", default=",".join(DEFAULT_CANDIDATES),
                         help="of " + ", ".join(CANDIDATES) + " (default: %(default)s)")
+    parser.add_argument("--baseline", metavar="BUILD",
+                        help="build directory of another version, candidate `baseline`")
     parser.add_argument("--json", metavar="FILE", help="write everything measured (- = stdout)")
     parser.add_argument("--strict", action="store_true", help="exit 1 if a goal is missed")
 
@@ -60,23 +63,39 @@ def _offered(generator):
     return report["frames_per_second"]
 
 
+def _cpu_ns(tid):
+    """CPU time of a thread so far, softirqs that ran on it included."""
+    return int(Path(f"/proc/{tid}/schedstat").read_text(encoding="ascii").split()[0])
+
+
+def _measure_rate(counter, tid, seconds):
+    if tid is None:
+        return {"fps": counter.rate(seconds)}
+    before = _cpu_ns(tid)
+    fps = counter.rate(seconds)
+    return {"fps": fps, "cpu_ns_per_packet": (_cpu_ns(tid) - before) / (fps * seconds)}
+
+
+def _measure_syscalls(counter, tid):
+    counter.begin(SYSCALL_WINDOW_S)
+    calls = _count_syscalls(tid, SYSCALL_WINDOW_S)
+    fps = counter.end()
+    return {} if calls is None else {"syscalls_per_packet": calls / (fps * SYSCALL_WINDOW_S)}
+
+
 def measure(candidate, seconds):
     """One start, one figure, one end."""
     counter = candidate.bench.counter
     with running(candidate):
+        tid = candidate.worker_tid()
         generator = candidate.bench.flood(candidate.size, seconds + FLOOD_SPARE_S)
         wait_flowing(candidate)
         counter.rate(WARM_UP_S)
-        fps = counter.rate(seconds)
-        result = {"fps": fps}
-        counter.begin(SYSCALL_WINDOW_S)
-        calls = _count_syscalls(candidate.worker_tid(), SYSCALL_WINDOW_S)
-        during = counter.end()
-        if calls is not None:
-            result["syscalls_per_packet"] = calls / (during * SYSCALL_WINDOW_S)
+        result = _measure_rate(counter, tid, seconds)
+        result |= _measure_syscalls(counter, tid)
         candidate.look()
         result["offered_fps"] = _offered(generator)
-        result.update(candidate.facts)
+        result |= candidate.facts
     return result
 
 
@@ -102,8 +121,9 @@ def _summary(results):
                "mode": results[-1]["mode"]}
     for key in ("median", "low", "high", "min", "max"):
         summary["mpps"][key] /= 1e6
-    calls = _column(results, "syscalls_per_packet")
-    summary["syscalls_per_packet"] = interval(calls).median if calls else None
+    for key in ("syscalls_per_packet", "cpu_ns_per_packet"):
+        figures = _column(results, key)
+        summary[key] = interval(figures).median if figures else None
     return summary
 
 
@@ -133,18 +153,23 @@ def _verdict(entry):
     return f"{entry['goal']}: {'met' if entry['met'] else 'MISSED'}" if "goal" in entry else ""
 
 
+def _figure(value, spec):
+    return "-" if value is None else format(value, spec)
+
+
 def _print_table(report):
     print(f"{report['size']} B, one queue, generator on CPU {GENERATOR_CPU}, candidates on CPU "
           f"{CANDIDATE_CPU}, {report['pairs']} x {report['seconds']} s in turn, "
           f"Linux {os.uname().release}\n")
-    print(f"{'':30} {'Mpps':>7} {'min':>7} {'max':>7} {'offered':>8} {'syscalls':>9}  mode")
+    print(f"{'':29}{'Mpps':>7}{'min':>7}{'max':>7}{'offered':>9}{'CPU ns':>8}{'syscalls':>10}  mode")
     for name, summary in report["candidates"].items():
-        mpps, calls = summary["mpps"], summary["syscalls_per_packet"]
-        print(f"{CANDIDATES[name].title:30} {mpps['median']:7.3f} {mpps['min']:7.3f} "
-              f"{mpps['max']:7.3f} {summary['offered_mpps']:8.3f} "
-              f"{'-' if calls is None else format(calls, '.4f'):>9}  {summary['mode']}")
-    print("(offered: what the generator handed to the candidate's port; syscalls: of the "
-          "forwarding thread per frame)\n")
+        mpps = summary["mpps"]
+        print(f"{CANDIDATES[name].title:29}{mpps['median']:7.3f}{mpps['min']:7.3f}"
+              f"{mpps['max']:7.3f}{summary['offered_mpps']:9.3f}"
+              f"{_figure(summary['cpu_ns_per_packet'], '.0f'):>8}"
+              f"{_figure(summary['syscalls_per_packet'], '.4f'):>10}  {summary['mode']}")
+    print("(offered: what the generator handed to the candidate's port; CPU time and system calls: "
+          "of the\nforwarding thread, per frame that came out)\n")
     for name, ratio in report["ratios"].items():
         print(f"sluiced ÷ {name:8} {ratio['median']:.3f}  [{ratio['low']:.3f}, "
               f"{ratio['high']:.3f}] {ratio['confidence']:.0%} of {ratio['n']} pairs  "
@@ -192,6 +217,8 @@ def main(arguments):
                  "bench packet: --pairs and --seconds must be more than nothing")
     if os.geteuid() != 0 or not {GENERATOR_CPU, CANDIDATE_CPU} <= os.sched_getaffinity(0):
         sys.exit(f"bench packet: needs root and CPUs {GENERATOR_CPU} and {CANDIDATE_CPU}")
+    if arguments.baseline:
+        os.environ[BASELINE_ENV] = os.path.abspath(arguments.baseline)
     ensure_bpffs()
     skipped = {n: CANDIDATES[n].missing() for n in names if CANDIDATES[n].missing()}
     with contextlib.ExitStack() as stack:
