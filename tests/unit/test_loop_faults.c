@@ -200,7 +200,7 @@ static void test_a_bad_completion_frees_nothing(void **state)
 
 static void test_a_wakeup_that_leaves_packets_is_repeated_next_turn(void **state)
 {
-	static const int again[] = {-EAGAIN, -ENOBUFS, -EBUSY};
+	static const int again[] = {-EAGAIN, -ENOBUFS};
 
 	for (size_t i = 0; i < ARRAY_SIZE(again); i++) {
 		const int script[] = {again[i], again[i], again[i]};
@@ -228,6 +228,39 @@ static void test_a_wakeup_that_leaves_packets_is_repeated_next_turn(void **state
 		world_settle(w);
 		world_free(w);
 	}
+}
+
+static void test_a_device_that_drops_is_called_again_but_not_for_ever(void **state)
+{
+	int script[BURST + 10];
+	struct world *w = world_of_two();
+	struct fake_lane *out = &w->fakes[1];
+
+	for (size_t i = 0; i < ARRAY_SIZE(script); i++)
+		script[i] = -EBUSY;
+	out->wake_script = script;
+	out->n_wake_script = 3;
+	out->wake_budget = 1;
+	(void)fake_receive_n(&w->fakes[0], 4, 60);
+	(void)world_turn(w);
+	assert_int_equal(out->n_wakes_tx, 4); /* three drops and the call that got through */
+	assert_int_equal(out->n_sent, 4);
+	assert_false(worker_tx_is_pending(&w->worker));
+	assert_int_equal(out->lane->counters.wakeup_again, 3);
+	world_settle(w);
+	world_free(w);
+
+	w = world_of_two();
+	out = &w->fakes[1];
+	out->wake_script = script;
+	out->n_wake_script = ARRAY_SIZE(script);
+	out->wake_budget = 0; /* a kernel that says so and does nothing */
+	(void)fake_receive_n(&w->fakes[0], 4, 60);
+	(void)world_turn(w);
+	assert_int_equal(out->n_wakes_tx, BURST);
+	assert_true(worker_tx_is_pending(&w->worker));
+	world_settle(w);
+	world_free(w);
 }
 
 static void test_a_small_kernel_budget_gets_the_wakeups_that_a_burst_needs(void **state)
@@ -395,6 +428,7 @@ int main(void)
 		cmocka_unit_test(test_the_mtu_allows_for_one_tag),
 		cmocka_unit_test(test_a_bad_completion_frees_nothing),
 		cmocka_unit_test(test_a_wakeup_that_leaves_packets_is_repeated_next_turn),
+		cmocka_unit_test(test_a_device_that_drops_is_called_again_but_not_for_ever),
 		cmocka_unit_test(test_a_small_kernel_budget_gets_the_wakeups_that_a_burst_needs),
 		cmocka_unit_test(test_calls_are_bounded_when_the_ring_is_full_and_stays_so),
 		cmocka_unit_test(
