@@ -48,6 +48,19 @@ const char *report_verdict_action(const struct report_port *port, enum sluice_ve
 	return action;
 }
 
+void *report_array(size_t n, size_t size)
+{
+	size_t bytes, rounded;
+	void *array;
+
+	if (__builtin_mul_overflow(n ? n : 1, size, &bytes) ||
+	    __builtin_add_overflow(bytes, CACHE_LINE_BYTES - 1, &rounded))
+		return NULL;
+	rounded -= rounded % CACHE_LINE_BYTES;
+	array = aligned_alloc(CACHE_LINE_BYTES, rounded);
+	return array ? memset(array, 0, rounded) : NULL;
+}
+
 void report_fini(struct report *report)
 {
 	for (uint32_t i = 0; i < report->n_ports; i++)

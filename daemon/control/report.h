@@ -17,6 +17,7 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "bpf/sluice_abi.h"
@@ -138,6 +139,12 @@ extern const char *const report_verdict_names[SLUICE_V_N];
 extern const char *const report_verdict_helps[SLUICE_V_N];
 extern const char *const report_drop_names[DROP_N];
 extern const char *const report_drop_helps[DROP_N];
+
+/*
+ * A zeroed array for a report's queues, workers or ports, released by report_fini(): their counters
+ * are cache lines, which calloc(3) would not align. NULL without memory; n may be 0.
+ */
+void *report_array(size_t n, size_t size);
 
 /* Releases what the report owns; conf and strings are borrowed. A zeroed report is fine. */
 void report_fini(struct report *report);

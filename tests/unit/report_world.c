@@ -26,13 +26,11 @@ static const struct conf_port ports[WORLD_PORTS] = {
 	},
 };
 
-/* Structs that hold cache lines need their alignment. */
 static void *zeroed(size_t n, size_t size)
 {
-	void *memory = aligned_alloc(CACHE_LINE_BYTES, n * size);
+	void *memory = report_array(n, size);
 
 	assert(memory);
-	memset(memory, 0, n * size);
 	return memory;
 }
 
