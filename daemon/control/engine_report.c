@@ -112,7 +112,7 @@ static int report_port(struct engine *engine, uint32_t index, struct report_port
 		report->verdicts[i] = port->verdict_totals[i] + counts[i];
 
 	report->n_queues = n_queues_to_report(port, plan_port);
-	report->queues = calloc(MAX(report->n_queues, 1), sizeof(*report->queues));
+	report->queues = report_array(report->n_queues, sizeof(*report->queues));
 	if (!report->queues)
 		return -ENOMEM;
 	for (uint32_t q = 0; q < report->n_queues; q++)
@@ -197,8 +197,8 @@ int engine_report(struct engine *engine, struct report *ret_report)
 
 	if (!plan)
 		return 0;
-	ret_report->ports = calloc(MAX(plan->n_ports, 1), sizeof(*ret_report->ports));
-	ret_report->workers = calloc(MAX(plan->n_workers, 1), sizeof(*ret_report->workers));
+	ret_report->ports = report_array(plan->n_ports, sizeof(*ret_report->ports));
+	ret_report->workers = report_array(plan->n_workers, sizeof(*ret_report->workers));
 	if (!ret_report->ports || !ret_report->workers)
 		return -ENOMEM;
 	for (uint32_t i = 0; i < plan->n_ports; i++) {
