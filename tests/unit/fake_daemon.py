@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """A running fake_daemon in a scratch directory, for unittest cases that talk to it."""
 import os
+import signal
 import socket
 import subprocess
 import tempfile
@@ -40,6 +41,8 @@ class Daemon:
         return self.process.stdout.readline().strip()
 
     def logged(self):
+        if self.log.closed:
+            return ""
         self.log.seek(0)
         return self.log.read()
 
@@ -71,8 +74,15 @@ class DaemonCase(unittest.TestCase):
         self.control = os.path.join(self.dir, "control.sock")
         listen = self.listen.replace("unix:", "unix:%s/" % self.dir)
         self.daemon = Daemon(self.control, listen, self.dir)
-        self.addCleanup(self.daemon.stop)
+        self.addCleanup(self.stop_daemon, self.daemon)
         self.assertEqual(self.daemon.first, "ready")
+
+    def stop_daemon(self, daemon):
+        """A sanitizer that finds something, leaks among it, ends the process with another status than 0."""
+        logged = daemon.logged()
+        status = daemon.stop()
+        if status not in (0, -signal.SIGKILL):
+            self.fail("fake_daemon ended with %s:\n%s" % (status, logged[-5000:]))
 
     def flag(self, name):
         with open(os.path.join(self.dir, name), "w", encoding="ascii"):
