@@ -283,10 +283,12 @@ class Misbehaving(unittest.TestCase):
             self.assertTrue(err.startswith("sluicectl: "), answer)
 
     def test_an_answer_of_an_older_daemon_is_shown_as_far_as_it_goes(self):
-        self.serve(b'{"api": 1, "ok": true, "status": {"ready": true}}\n')
-        status, out, _ = ctl(self.path, "status")
-        self.assertEqual(status, 0)
-        self.assertIn("ready", out)
+        self.serve(b'{"api": 1, "ok": true, "status": {"ready": true}, "queues": [{"port": "wan", "drops": 7}, {}],'
+                   b' "workers": [{}], "interfaces": [{}, 3], "drops": {"ports": [{}]}}\n')
+        for words in (["status"], ["show", "queues"], ["show", "workers"], ["show", "interfaces"], ["drops"], ["metrics"],
+                      ["show", "config"], ["top", "--once"], ["ping"], ["detach", "wan"]):
+            status, _, err = ctl(self.path, *words)
+            self.assertEqual((status, err), (0, ""), words)
 
     def test_refusals_have_their_statuses(self):
         for code, status in (("usage", 2), ("config", 78), ("permission", 4), ("busy", 1), ("not_found", 1), ("new", 1)):

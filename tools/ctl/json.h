@@ -13,6 +13,8 @@ static inline struct json_object *json_at(struct json_object *object, const char
 {
 	struct json_object *value = NULL;
 
+	if (!json_object_is_type(object, json_type_object))
+		return NULL;
 	(void)json_object_object_get_ex(object, key, &value);
 	return value;
 }
@@ -48,4 +50,10 @@ static inline bool json_truth(struct json_object *object, const char *key)
 static inline size_t json_length(struct json_object *array)
 {
 	return json_object_is_type(array, json_type_array) ? json_object_array_length(array) : 0;
+}
+
+/* For json_object_object_foreach(), which takes no NULL: is there anything to walk? */
+static inline bool json_has_members(struct json_object *object)
+{
+	return json_object_is_type(object, json_type_object);
 }

@@ -160,6 +160,8 @@ static uint64_t sum_members(struct json_object *object)
 {
 	uint64_t sum = 0;
 
+	if (!json_has_members(object))
+		return 0;
 	json_object_object_foreach (object, key, value) {
 		(void)key;
 		sum += json_object_get_uint64(value);

@@ -68,11 +68,14 @@ static double rate_of(struct json_object *now, struct json_object *before, const
 
 static double drop_rate(struct json_object *now, struct json_object *before, double seconds)
 {
+	struct json_object *drops = json_at(now, "drops");
 	double sum = 0;
 
-	json_object_object_foreach (json_at(now, "drops"), reason, value) {
+	if (!json_has_members(drops))
+		return 0;
+	json_object_object_foreach (drops, reason, value) {
 		(void)value;
-		sum += rate_of(json_at(now, "drops"), json_at(before, "drops"), reason, seconds);
+		sum += rate_of(drops, json_at(before, "drops"), reason, seconds);
 	}
 	sum += rate_of(json_at(now, "xsk"), json_at(before, "xsk"), "rx_ring_full", seconds);
 	return sum + rate_of(json_at(now, "xsk"), json_at(before, "xsk"), "rx_dropped", seconds);
