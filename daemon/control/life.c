@@ -90,8 +90,6 @@ static void tell_systemd(struct life *life)
 		(void)sd_notify(0, "READY=1");
 		log_notice("ready");
 	}
-	if (!life->is_ready)
-		(void)sd_notifyf(0, "EXTEND_TIMEOUT_USEC=%d", EXTEND_TIMEOUT_US);
 	if (make_report(life, &report) < 0)
 		return;
 	if (strcmp(report.status_line, life->last_status) != 0) {
@@ -266,6 +264,8 @@ static int on_tick(sd_event_source *source, uint64_t usec, void *arg)
 	struct life *life = arg;
 
 	check_cpus(life);
+	if (!life->is_ready)
+		(void)sd_notifyf(0, "EXTEND_TIMEOUT_USEC=%d", EXTEND_TIMEOUT_US);
 	engine_retry(life->engine);
 	life_after_build(life);
 	(void)sd_event_source_set_time_relative(source, TICK_NS / NSEC_PER_USEC);
@@ -445,7 +445,7 @@ static void stop(struct life *life)
 	life->is_draining = true;
 	http_close(life->http);
 	ctlsock_close(life->ctlsock);
-	engine_free(life->engine, false);
+	engine_free(life->engine, !life->has_started);
 	links_close(life->links);
 	sd_event_source_unref(life->retry_timer);
 	sd_event_source_unref(life->replan_timer);
