@@ -25,6 +25,7 @@ int engine_new(const struct engine_options *options, struct engine **ret_engine)
 	if (!engine)
 		return -ENOMEM;
 	engine->links = options->links;
+	engine->pin_dir_fd = -1;
 	snprintf(engine->bpf_dir, sizeof(engine->bpf_dir), "%s", options->bpf_dir);
 	r = offload_record_open(options->runtime_dir, &engine->offloads);
 	if (r < 0) {
@@ -209,8 +210,10 @@ static void sweep_pins(const struct engine *engine, const struct plan *plan)
 {
 	char dir[CONF_PATH_BYTES];
 	struct pins pins = {.plan = plan, .dir = dir};
+	_cleanup_close_ int claim_fd = -1;
 
-	if (pin_dir_resolve(engine->bpf_dir, dir, sizeof(dir)) < 0)
+	/* What is in use by another daemon, or not this user's, is not an earlier run's. */
+	if (pin_dir_find(engine->bpf_dir, dir, sizeof(dir)) < 0 || pin_dir_claim(dir, &claim_fd) < 0)
 		return;
 	(void)pin_for_each(dir, sweep_pin, &pins);
 }
@@ -398,7 +401,7 @@ static void log_totals(const struct live_port *port)
 		(unsigned long long)sum.tx_completed);
 }
 
-void engine_free(struct engine *engine, bool remove_pins)
+void engine_free(struct engine *engine, bool gave_up)
 {
 	_cleanup_free_ bool *all = NULL;
 
@@ -414,7 +417,7 @@ void engine_free(struct engine *engine, bool remove_pins)
 	for (uint32_t i = 0; i < engine_n_ports(engine); i++) {
 		struct live_port *port = engine->ports[i];
 
-		port_detach(engine, port, remove_pins || !port->is_pinned);
+		port_detach(engine, port, gave_up && !port->pin_is_inherited);
 		offload_record_restore(engine->offloads, engine->links, port->interface,
 				       port->ifindex);
 		log_totals(port);
@@ -426,5 +429,6 @@ void engine_free(struct engine *engine, bool remove_pins)
 	free(engine->workers);
 	plan_free(engine->plan);
 	offload_record_close(engine->offloads);
+	close_fdp(&engine->pin_dir_fd);
 	free(engine);
 }

@@ -67,8 +67,8 @@ bool engine_all_beating(struct engine *engine, const char **ret_worker);
 int engine_report(struct engine *engine, struct report *ret_report);
 
 /*
- * Takes everything down, gracefully; ports with on_failure = drop stay pinned unless
- * `remove_pins`. Logs each port's totals. Then frees. NULL is fine. A worker that hangs is left
+ * Takes everything down, gracefully; ports with on_failure = drop stay pinned, but after a start
+ * that was given up (`gave_up`) only those that were before. Logs each port's totals. Then frees. NULL is fine. A worker that hangs is left
  * behind with its memory: the process is about to end.
  */
-void engine_free(struct engine *engine, bool remove_pins);
+void engine_free(struct engine *engine, bool gave_up);

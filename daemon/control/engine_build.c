@@ -77,7 +77,7 @@ static int attach_and_bind(struct engine *engine, uint32_t index)
 		r = port_bind(engine, index);
 	/* The attachment stays while a queue is waited for: with no socket it falls back. */
 	if (r < 0 && r != -EBUSY)
-		port_detach(engine, port, !port->is_pinned);
+		port_detach(engine, port, port_is_new(port));
 	return r;
 }
 

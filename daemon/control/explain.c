@@ -92,7 +92,7 @@ void explain_load(int error, const struct plan_port *port, char *buf, unsigned s
 }
 
 static const struct explanation attach_rows[] = {
-	{EPERM, "cannot attach to %i: capability CAP_NET_ADMIN is missing, or the pin is not ours"},
+	{EPERM, "cannot attach to %i: capability CAP_NET_ADMIN is missing"},
 	{EACCES, "cannot attach to %i: the pin directory is not writable for this user"},
 	{EOPNOTSUPP,
 	 "cannot attach to %i: its driver has no native XDP; set mode = generic (slow), "
@@ -135,6 +135,7 @@ static const struct explanation pin_rows[] = {
 		 "(`mount -t bpf bpf /sys/fs/bpf`) or set bpf_dir"},
 	{EACCES, "on_failure = drop: the pin directory (%d) is not ours to write; make it "
 		 "(`install -d -m 0700 -o sluice /sys/fs/bpf/sluice`) or set bpf_dir"},
+	{EBUSY, "another sluiced keeps its pins in %d; give each a bpf_dir of its own"},
 	{EPERM, "on_failure = drop: the pin directory (%d) belongs to somebody else or is open to "
 		"others; it must be ours and mode 0700"},
 };

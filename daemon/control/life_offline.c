@@ -66,7 +66,7 @@ int life_detach_pins(const struct conf *conf, const char *port)
 {
 	char dir[CONF_PATH_BYTES];
 	struct detach detach = {.dir = dir, .port = port};
-	int r = pin_dir_resolve(conf ? conf->daemon.bpf_dir : "", dir, sizeof(dir));
+	int r = pin_dir_find(conf ? conf->daemon.bpf_dir : "", dir, sizeof(dir));
 
 	if (r == 0)
 		r = pin_for_each(dir, detach_pin, &detach);

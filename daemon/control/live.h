@@ -53,13 +53,15 @@ struct live_port {
 	struct port_prog *prog;
 	bool is_attached;
 	bool is_pinned;
+	bool pin_is_inherited; /* it was there before this daemon */
 	bool is_detached; /* the operator's wish; survives a rebuild */
 	bool is_generic;
 	int promiscuous_fd;
 	enum xsk_mode mode; /* XSK_MODE_N until settled */
 	struct live_lane *lanes[CONF_MAX_QUEUES];
 	struct queue_totals *totals; /* CONF_MAX_QUEUES of them */
-	uint64_t verdict_totals[SLUICE_V_N];
+	uint64_t verdict_totals[SLUICE_V_N]; /* of all programs before the present one */
+	uint64_t verdict_base[SLUICE_V_N];   /* … of those, what the present link's had not counted */
 	uint64_t n_rebinds;
 	bool was_built;            /* for n_rebinds */
 	uint64_t first_failure_ns; /* of the present attempt to build; 0 = none */
@@ -89,7 +91,8 @@ struct retired_prog {
 struct engine {
 	struct links *links;
 	char bpf_dir[CONF_PATH_BYTES]; /* as configured */
-	char pin_dir[CONF_PATH_BYTES]; /* resolved; "" until a drop port needs it */
+	char pin_dir[CONF_PATH_BYTES]; /* resolved and claimed; "" until a drop port needs it */
+	int pin_dir_fd;		       /* the claim; -1 = none */
 	struct offload_record *offloads;
 	struct plan *plan; /* NULL before the first apply */
 	struct live_port **ports;
@@ -157,6 +160,9 @@ void port_clear_slots(struct live_port *port);
 
 /* Reads what the lanes have counted into the totals, closes and frees them. */
 void port_close_lanes(struct live_port *port);
+
+/* Never served by anybody, so that a failure leaves nothing of it: not even a pin. */
+bool port_is_new(const struct live_port *port);
 
 /* Takes program, promiscuity and pins (if `remove_pins`) away. */
 void port_detach(struct engine *engine, struct live_port *port, bool remove_pins);

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "control/live.h"
+#include "kern/grace.h"
 #include "util/clock.h"
 #include "util/log.h"
 #include "util/macros.h"
@@ -68,6 +69,11 @@ bool port_is_patient(const struct live_port *port)
 	return port->first_failure_ns == 0 || clock_now_ns() - port->first_failure_ns < PATIENCE_NS;
 }
 
+bool port_is_new(const struct live_port *port)
+{
+	return !port->was_built && !port->pin_is_inherited;
+}
+
 /* --- Program -------------------------------------------------------------------------------- */
 
 static bool is_drop(const struct plan_port *plan_port)
@@ -111,18 +117,44 @@ static int load_program(const struct plan_port *plan_port, bool generic,
 /* The directory is looked for when the first drop port needs it: others never touch bpffs. */
 static int need_pin_dir(struct engine *engine, struct live_port *port)
 {
-	char text[256];
+	char dir[CONF_PATH_BYTES], text[256];
 	int r;
 
 	if (engine->pin_dir[0])
 		return 0;
-	r = pin_dir_resolve(engine->bpf_dir, engine->pin_dir, sizeof(engine->pin_dir));
-	if (r < 0) {
-		engine->pin_dir[0] = '\0';
+	r = pin_dir_resolve(engine->bpf_dir, dir, sizeof(dir));
+	if (r == 0)
+		r = pin_dir_claim(dir, &engine->pin_dir_fd);
+	if (r == 0) {
+		memcpy(engine->pin_dir, dir, sizeof(dir));
+	} else {
 		explain_pin(r, engine->bpf_dir, text, sizeof(text));
 		port_set_problem(port, "%s", text);
 	}
-	return r;
+	/* Who has it lives: nothing to be patient with. */
+	return r == -EBUSY ? -EEXIST : r;
+}
+
+/* A name is not always to be had; one that is not ours leaves nothing to wait for. */
+static bool may_be_predecessor(const struct port_prog_conflict *conflict)
+{
+	return conflict->name[0] == '\0' || strcmp(conflict->name, SLUICE_PROG_NAME) == 0;
+}
+
+/*
+ * An adopted link brings the counts of all programs that it has held; a link of our own starts
+ * from nothing, on top of what this port counted under others before.
+ */
+static void carry_over_verdicts(struct live_port *port, bool adopted)
+{
+	uint64_t counts[SLUICE_V_N] = {0};
+
+	if (!adopted)
+		memcpy(port->verdict_base, port->verdict_totals, sizeof(port->verdict_base));
+	else
+		port_prog_adopted_verdicts(port->prog, counts);
+	for (unsigned i = 0; i < SLUICE_V_N; i++)
+		port->verdict_totals[i] = port->verdict_base[i] + counts[i];
 }
 
 static int attach_in_mode(struct engine *engine, uint32_t index, bool generic)
@@ -148,18 +180,22 @@ static int attach_in_mode(struct engine *engine, uint32_t index, bool generic)
 		/* The caller may have another mode to try, or patience for a dying predecessor. */
 		if (r == -EOPNOTSUPP && !generic && plan_port->conf->mode == CONF_MODE_AUTO)
 			return r;
-		if (r == -EBUSY && port_is_patient(port))
+		if (r == -EBUSY && may_be_predecessor(&conflict) && port_is_patient(port))
 			return r;
+		if (r == -EBUSY)
+			r = -EEXIST; /* waiting cannot help */
 		explain_attach(r, plan_port, generic, &conflict, text, sizeof(text));
+		if (conflict.pin_is_foreign)
+			snprintf(text, sizeof(text),
+				 "cannot attach to %s: what is pinned in %s/%s is not sluiced's; move it "
+				 "away or set bpf_dir",
+				 plan_port->conf->interface, engine->pin_dir, port->name);
 		port_set_problem(port, "%s", text);
 		return r;
 	}
+	carry_over_verdicts(port, adopted);
 	if (adopted) {
-		uint64_t counts[SLUICE_V_N];
-
-		port_prog_adopted_verdicts(port->prog, counts);
-		for (unsigned i = 0; i < SLUICE_V_N; i++)
-			port->verdict_totals[i] = counts[i];
+		port->pin_is_inherited |= !port->is_pinned;
 		log_notice("port %s: took over the pinned program on %s", port->name,
 			   plan_port->conf->interface);
 	}
@@ -333,7 +369,7 @@ int port_attach(struct engine *engine, uint32_t index)
 		return 0;
 	if ((r = port_mend_offloads(engine, index)) < 0 || (r = hold_promiscuity(port)) < 0 ||
 	    (r = settle_mode(port, plan_port)) < 0) {
-		port_detach(engine, port, !port->is_pinned);
+		port_detach(engine, port, port_is_new(port));
 		return r;
 	}
 	return 0;
@@ -369,23 +405,27 @@ void port_detach(struct engine *engine, struct live_port *port, bool remove_pins
 	uint64_t counts[SLUICE_V_N];
 
 	if (port->prog) {
-		if (port_prog_verdicts(port->prog, counts) == 0) {
-			for (unsigned i = 0; i < SLUICE_V_N; i++)
-				port->verdict_totals[i] += counts[i];
-		}
 		if (remove_pins || !port->is_pinned) {
 			int r = port_prog_detach(port->prog);
 
+			/* CPUs that are in the program still count. */
+			if (r == 0)
+				r = grace_wait();
 			if (r < 0)
 				log_warning(
 					"port %s: cannot remove the program cleanly: %s, ignoring",
 					port->name, strerror(-r));
+		}
+		if (port_prog_verdicts(port->prog, counts) == 0) {
+			for (unsigned i = 0; i < SLUICE_V_N; i++)
+				port->verdict_totals[i] += counts[i];
 		}
 		retire_program(engine, TAKE_PTR(port->prog));
 	}
 	close_fdp(&port->promiscuous_fd);
 	port->is_attached = false;
 	port->is_pinned = port->is_pinned && !remove_pins;
+	port->pin_is_inherited = port->pin_is_inherited && !remove_pins;
 	port->mode = XSK_MODE_N;
 }
 

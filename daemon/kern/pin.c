@@ -13,6 +13,7 @@
 #include <linux/magic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
 #include <unistd.h>
@@ -329,13 +330,12 @@ static bool is_on_bpffs(const char *path)
 	return statfs(path, &fs) == 0 && (unsigned long)fs.f_type == BPF_FS_MAGIC;
 }
 
-/* `path` exists on a bpf file system, made if its parent is on one. */
-static int require_bpffs_dir(const char *path)
+/* `path` is made if it is missing and its parent is on a bpf file system. */
+static int make_bpffs_dir(const char *path)
 {
 	char parent[PATH_MAX];
 	struct stat st;
 	char *slash;
-	int r;
 
 	if (snprintf(parent, sizeof(parent), "%s", path) >= (int)sizeof(parent))
 		return -ENAMETOOLONG;
@@ -348,26 +348,52 @@ static int require_bpffs_dir(const char *path)
 		*slash = '\0';
 		if (!is_on_bpffs(parent))
 			return -ENOENT;
-		r = make_private_dir(path);
-		if (r < 0)
-			return r;
+		return make_private_dir(path);
 	}
-	return is_on_bpffs(path) ? 0 : -ENOENT;
+	return 0;
 }
 
-int pin_dir_resolve(const char *configured, char *ret_dir, unsigned size)
+static int resolve(const char *configured, bool make, char *ret_dir, unsigned size)
 {
 	const char *dir = configured;
-	int r;
+	int r = 0;
 
 	if (configured[0] == '\0')
 		dir = is_on_bpffs("/run/sluice/bpf") ? "/run/sluice/bpf" : "/sys/fs/bpf/sluice";
 	if (strlen(dir) >= size)
 		return -ENAMETOOLONG;
-	r = require_bpffs_dir(dir);
+	if (make)
+		r = make_bpffs_dir(dir);
 	if (r < 0)
 		return r;
+	if (!is_on_bpffs(dir))
+		return -ENOENT;
 	memcpy(ret_dir, dir, strlen(dir) + 1);
+	return 0;
+}
+
+int pin_dir_find(const char *configured, char *ret_dir, unsigned size)
+{
+	return resolve(configured, false, ret_dir, size);
+}
+
+int pin_dir_resolve(const char *configured, char *ret_dir, unsigned size)
+{
+	return resolve(configured, true, ret_dir, size);
+}
+
+int pin_dir_claim(const char *dir, int *ret_fd)
+{
+	_cleanup_close_ int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	struct stat st;
+
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return -errno;
+	if (st.st_uid != geteuid() || (st.st_mode & (S_IRWXG | S_IRWXO)) != 0)
+		return -EPERM;
+	if (flock(fd, LOCK_EX | LOCK_NB) < 0)
+		return errno == EWOULDBLOCK ? -EBUSY : -errno;
+	*ret_fd = TAKE_FD(fd);
 	return 0;
 }
 

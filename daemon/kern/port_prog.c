@@ -434,15 +434,18 @@ static int adopt_link(struct port_prog *prog, const char *path, struct pin *pin)
  * Brings the pins in `path` to one of two states: nothing there (0), or our program on the
  * predecessor's link (1).
  */
-static int settle_pins(struct port_prog *prog, const char *path)
+static int settle_pins(struct port_prog *prog, const char *path,
+		       struct port_prog_conflict *ret_conflict)
 {
 	_cleanup_(pin_close) struct pin pin = {.link_fd = -1};
 	int r = pin_open(path, &pin);
 
 	if (r < 0)
 		return r;
-	if (pin.state == PIN_FOREIGN)
+	if (pin.state == PIN_FOREIGN) {
+		*ret_conflict = (struct port_prog_conflict){.pin_is_foreign = true};
 		return -EPERM;
+	}
 	if (pin.state == PIN_ALIVE && is_usable(prog, &pin)) {
 		r = adopt_link(prog, path, &pin);
 		if (r != -ENOLINK)
@@ -474,7 +477,7 @@ int port_prog_attach(struct port_prog *prog, const char *pin_dir, bool *ret_adop
 	if (!prog->pin_path)
 		return -ENOMEM;
 
-	r = settle_pins(prog, path);
+	r = settle_pins(prog, path, ret_conflict);
 	if (r == 1) {
 		*ret_adopted = true;
 		return 0;

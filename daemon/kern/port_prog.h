@@ -44,6 +44,7 @@ struct port_prog_conflict {
 	uint32_t prog_id; /* of the program found on the interface; 0 = none seen */
 	bool generic;     /* it is attached in generic mode */
 	char name[16];    /* "" unless CAP_SYS_ADMIN lets us look */
+	bool pin_is_foreign; /* what is pinned under the port's name is not ours (-EPERM) */
 };
 
 /*
@@ -118,6 +119,16 @@ void port_prog_free(struct port_prog *prog);
  * system, else /sys/fs/bpf/sluice (created 0700 if missing). -ENOENT: no bpf file system there.
  */
 int pin_dir_resolve(const char *configured, char *ret_dir, unsigned size);
+
+/* The same for who only looks: nothing is made. */
+int pin_dir_find(const char *configured, char *ret_dir, unsigned size);
+
+/*
+ * Makes the directory this process's own for as long as *ret_fd is open. Two daemons in one
+ * directory would take each other's pins for those of an earlier run. -EBUSY: another has it.
+ * -EPERM: it is not this user's, or not 0700.
+ */
+int pin_dir_claim(const char *dir, int *ret_fd);
 
 /*
  * Calls `fn` for each port directory found in `dir`, with whether it is ours and alive.
