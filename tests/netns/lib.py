@@ -232,6 +232,10 @@ class Net:
         """Starts sluiced in a namespace and waits for READY=1."""
         return Daemon(self, ns, config, **kwargs).start()
 
+    def daemon_not_started(self, ns, config, **kwargs):
+        """A Daemon whose start is the test."""
+        return Daemon(self, ns, config, **kwargs)
+
     def close(self):
         for process in self._processes:
             if process.poll() is None:
@@ -354,7 +358,11 @@ class Daemon:
 
     def wait(self, deadline_s=10.0):
         """The exit status, once it has ended by itself or by a signal sent before."""
-        return self.process.wait(deadline_s)
+        def ended():
+            self._drain()  # a full socket would hold it up
+            return not self.is_running()
+        wait_for(ended, "sluiced ended", deadline_s)
+        return self.process.returncode
 
     def stop(self, status=0, deadline_s=20.0):
         self.signal(signal.SIGTERM)

@@ -34,6 +34,7 @@ INTERVAL_S = 0.005
 SETTLE_S = 0.03  # after which a probe that nobody saw counts as lost
 RUN = 20         # like outcomes in a row that make a state
 RECEIVE_BUFFER_BYTES = 1 << 20
+SO_RCVBUFFORCE = 33
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -62,6 +63,24 @@ def packet_socket(net, ns, ifname, protocol):
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
         sock.bind((ifname, 0))
         return sock
+
+
+@contextlib.contextmanager
+def arrivals(net, ns, ifname):
+    """A function that says how many frames have come in on an interface so far."""
+    with packet_socket(net, ns, ifname, ETH_P_ALL) as sock:
+        sock.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 8 * RECEIVE_BUFFER_BYTES)
+        total = 0
+
+        def count():
+            nonlocal total
+            while True:
+                try:
+                    _, (_, _, direction, *_) = sock.recvfrom(64)
+                except BlockingIOError:
+                    return total
+                total += direction != socket.PACKET_OUTGOING
+        yield count
 
 
 # --- frames ------------------------------------------------------------------------------------
