@@ -377,10 +377,25 @@ bool engine_all_beating(struct engine *engine, const char **ret_worker)
 	return all;
 }
 
+/* What the XDP program did with every frame that came to the port; zeros are left out. */
+static void log_verdicts(const struct live_port *port)
+{
+	char text[512] = "none";
+	size_t used = 0;
+
+	for (unsigned i = 0; i < SLUICE_V_N && used < sizeof(text); i++) {
+		if (port->verdict_totals[i])
+			used += (size_t)snprintf(text + used, sizeof(text) - used, "%s%s %llu",
+						 used ? ", " : "", report_verdict_names[i],
+						 (unsigned long long)port->verdict_totals[i]);
+	}
+	log_notice("port %s: XDP verdicts: %s", port->name, text);
+}
+
 static void log_totals(const struct live_port *port)
 {
 	struct lane_counters sum = {0};
-	uint64_t n_dropped = 0;
+	uint64_t n_dropped = 0, n_unreceived = 0;
 
 	for (unsigned q = 0; q < CONF_MAX_QUEUES; q++) {
 		const struct lane_counters *counters = &port->totals[q].counters;
@@ -391,14 +406,16 @@ static void log_totals(const struct live_port *port)
 		sum.tx_completed += counters->tx_completed;
 		for (unsigned i = 0; i < DROP_N; i++)
 			n_dropped += counters->drops[i];
+		n_unreceived += port->totals[q].xsk.rx_dropped + port->totals[q].xsk.rx_ring_full;
 	}
 	if (!port->was_built)
 		return;
-	log_notice(
-		"port %s: received %llu, forwarded %llu, dropped %llu; sent %llu, confirmed %llu",
-		port->name, (unsigned long long)sum.rx_packets, (unsigned long long)sum.forwarded,
-		(unsigned long long)n_dropped, (unsigned long long)sum.tx_packets,
-		(unsigned long long)sum.tx_completed);
+	log_verdicts(port);
+	log_notice("port %s: not received %llu, received %llu, forwarded %llu, dropped %llu; sent "
+		   "%llu, confirmed %llu",
+		   port->name, (unsigned long long)n_unreceived, (unsigned long long)sum.rx_packets,
+		   (unsigned long long)sum.forwarded, (unsigned long long)n_dropped,
+		   (unsigned long long)sum.tx_packets, (unsigned long long)sum.tx_completed);
 }
 
 void engine_free(struct engine *engine, bool gave_up)
