@@ -92,6 +92,7 @@ class Net:
         self._stem = f"{prefix}{os.getpid()}" + (f"-{label}" if label else "")
         self.dir = Path(tempfile.mkdtemp(prefix=f"{self._stem}-"))
         self._namespaces = []
+        self.names = []  # of the namespaces, as the test calls them
         self._processes = []
         self.daemons = []
 
@@ -102,6 +103,7 @@ class Net:
         real = self.real(name)
         run("ip", "netns", "add", real)
         self._namespaces.append(real)
+        self.names.append(name)
         self.run(name, "sysctl", "-qw", "net.ipv6.conf.all.disable_ipv6=1",
                  "net.ipv6.conf.default.disable_ipv6=1")
         self.ip(name, "link", "set", "lo", "up")

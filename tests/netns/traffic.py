@@ -179,6 +179,10 @@ class Crossing:
     def check_path(self, others=0):
         """Every frame of the run is in the books of exactly one; `others` entered beside it."""
         assert self.delta("verdicts", self.into) == self.sent["sent"] + others
+        self.check_out()
+
+    def check_out(self):
+        """All that the out port sent has arrived, or was lost by the sink or by the veth pair."""
         arrived = sum(self.got[k] for k in ("received", "corrupted", "wrong_length", "altered_l2",
                                             "stale", "foreign"))
         assert self.delta("queue", "transmit_completed_packets_total", self.out) == \
@@ -192,47 +196,53 @@ class Crossing:
 
 
 class Box:
-    """The two hosts and the box; start() puts the daemon into it."""
+    """
+    Two hosts and two ports of the box between them. start() puts a daemon into the box; a second
+    Box of the same test shares the namespace "box" and is given the daemon that serves it too.
+    """
 
-    PEER = {"wan": ("a", "va"), "lan": ("b", "vb")}
-
-    def __init__(self, net, queues=1, queues_b=None, mtu=None, names=("a", "box", "b")):
-        self.net = net
-        for ns in names:
-            net.ns(ns)
-        net.veth("a", "va", "box", "wan", queues=queues, mtu=mtu)
-        net.veth("b", "vb", "box", "lan", queues=queues_b or queues, mtu=mtu)
-        # The generator is held back, so that it sends what it is asked to.
-        net.lossless("a", "va")
-        net.lossless("b", "vb")
-        self.daemon = None
+    def __init__(self, net, queues=1, queues_b=None, mtu=None,
+                 hosts=(("a", "va"), ("b", "vb")), ports=("wan", "lan")):
+        self.net, self.ports, self.daemon = net, ports, None
+        self.peer = dict(zip(ports, hosts))
+        for ns in {"box", *(ns for ns, _ in hosts)}:
+            if ns not in net.names:
+                net.ns(ns)
+        for port, n in zip(ports, (queues, queues_b or queues)):
+            ns, ifname = self.peer[port]
+            net.veth(ns, ifname, "box", port, queues=n, mtu=mtu)
+            # The generator is held back, so that it sends what it is asked to.
+            net.lossless(ns, ifname)
 
     def no_loss_behind(self):
         """The daemon too is held back by a full ring of the veth pair, and loses nothing."""
-        self.net.lossless("box", "wan")
-        self.net.lossless("box", "lan")
+        for port in self.ports:
+            self.net.lossless("box", port)
         return self
 
-    @staticmethod
-    def config(daemon="", port=PATIENT, wan="", lan=""):
-        return (f"[daemon]\n{daemon}\n"
-                f"[port wan]\ninterface = wan\nforward = xconnect lan\n{port}{wan}\n"
-                f"[port lan]\ninterface = lan\nforward = xconnect wan\n{port}{lan}\n")
+    def config(self, daemon="", port=PATIENT, **of_port):
+        """Of the daemon, of both ports, and of each by its name."""
+        text = f"[daemon]\n{daemon}\n"
+        for name, other in (self.ports, self.ports[::-1]):
+            text += (f"[port {name}]\ninterface = {name}\nforward = xconnect {other}\n"
+                     f"{port}{of_port.get(name, '')}\n")
+        return text
 
     def start(self, **sections):
         self.daemon = self.net.daemon("box", self.config(**sections))
         return self.daemon
 
     def way(self, reverse):
-        return ("lan", "wan") if reverse else ("wan", "lan")
+        """(in port, out port)"""
+        return self.ports[::-1] if reverse else self.ports
 
     def cross(self, count, *argv, reverse=False, sink=(), status=None, deadline_s=120):
         """Sends `count` frames through the box and returns when they are all accounted for."""
         into, out = self.way(reverse)
         before = settled(self.daemon)
-        with self.net.sink(*self.PEER[out], "--expect", count, "--ring", SINK_RING,
+        with self.net.sink(*self.peer[out], "--expect", count, "--ring", SINK_RING,
                            "--idle-timeout", "1s", *sink) as process:
-            sent = self.net.gen(*_send(self.PEER[into], count, argv), status=None,
+            sent = self.net.gen(*_send(self.peer[into], count, argv), status=None,
                                 deadline_s=deadline_s)
             got = process.result(status=status, deadline_s=deadline_s)
         run = Crossing(sent, got, before, settled(self.daemon), (into, out))
@@ -253,7 +263,8 @@ class Box:
     def cross_both_ways(self, count, *argv, deadline_s=120):
         """A generator and a sink at each end, at once; the two Crossings."""
         before = settled(self.daemon)
-        report = self.net.gen_run("a", "va", "b", "vb", "--count", count, "--ring", SINK_RING,
+        ends = [word for port in self.ports for word in self.peer[port]]
+        report = self.net.gen_run(*ends, "--count", count, "--ring", SINK_RING,
                                   "--idle-timeout", "1s", "--bidirectional", *argv, status=None,
                                   deadline_s=deadline_s)
         after = settled(self.daemon)
@@ -279,7 +290,7 @@ class Box:
     def play(self, frames, reverse=False, expect=None):
         """Plays frames into one port, one queue; what came out of the other, in order."""
         into, out = self.way(reverse)
-        (ns_in, if_in), (ns_out, if_out) = self.PEER[into], self.PEER[out]
+        (ns_in, if_in), (ns_out, if_out) = self.peer[into], self.peer[out]
         return self.net.capture(ns_out, if_out, len(frames) if expect is None else expect,
                                 lambda: self.net.replay(ns_in, if_in, frames))
 
