@@ -300,12 +300,33 @@ int crew_publish(struct engine *engine, uint32_t worker_index, const bool *closi
 	}
 	if (!wait_until(is_taken_up, &take_up, TAKE_UP_NS)) {
 		abandon(engine, worker);
+		worker->may_return = true;
+		worker->late_for = old;
 		log_err("worker %u: does not respond, abandoning it; its queues fall back",
 			engine->plan->workers[worker_index].number);
 		return -ETIMEDOUT;
 	}
 	free(old);
 	return 0;
+}
+
+bool crew_welcome_back(struct engine *engine)
+{
+	bool any = false;
+
+	for (uint32_t w = 0; w < engine_n_workers(engine); w++) {
+		struct live_worker *worker = engine->workers[w];
+
+		if (!worker->may_return || worker_seen(&worker->worker) < worker->set->generation)
+			continue;
+		free(TAKE_PTR(worker->late_for));
+		worker->may_return = false;
+		worker->hangs = false;
+		engine->n_abandoned--;
+		log_notice("worker %u: responds again", engine->plan->workers[w].number);
+		any = true;
+	}
+	return any;
 }
 
 void crew_free_worker(struct engine *engine, struct live_worker *worker)

@@ -280,7 +280,7 @@ void engine_retry(struct engine *engine)
 {
 	uint64_t now_ns = clock_now_ns();
 	_cleanup_free_ bool *due = engine_alloc_flags(engine_n_ports(engine));
-	bool any = false;
+	bool any = crew_welcome_back(engine);
 
 	check_attachments(engine);
 	for (uint32_t i = 0; due && i < engine_n_ports(engine); i++) {

@@ -90,11 +90,16 @@ static bool device_is_gone(struct engine *engine, const struct live_port *port)
 	       (!link.exists || link.ifindex != port->ifindex);
 }
 
-static void abandon_lanes(struct live_port *port)
+/* The workers that hang may wake up and touch the lanes of a port: they are leaked on purpose. */
+static void abandon_lanes(struct engine *engine, uint32_t index)
 {
-	/* The worker that hangs may wake up and touch them: they are leaked on purpose. */
+	for (uint32_t w = 0; w < engine_n_workers(engine); w++) {
+		if (engine->plan->workers[w].group == engine->plan->ports[index].group &&
+		    engine->workers[w]->hangs)
+			engine->workers[w]->may_return = false;
+	}
 	for (unsigned q = 0; q < CONF_MAX_QUEUES; q++)
-		port->lanes[q] = NULL;
+		engine->ports[index]->lanes[q] = NULL;
 }
 
 static bool port_has_lanes(const struct live_port *port)
@@ -132,7 +137,7 @@ void engine_close_ports(struct engine *engine, const bool *closing)
 		if (!closing[i])
 			continue;
 		if (port_has_hung_worker(engine, i))
-			abandon_lanes(port);
+			abandon_lanes(engine, i);
 		port_close_lanes(port);
 		if (port->is_attached && device_is_gone(engine, port))
 			reclaim_lanes_of(engine, i);

@@ -79,7 +79,13 @@ struct live_worker {
 	} reclaim[WORKER_MAX_UMEMS]; /* proven dead since the last set */
 	uint64_t last_beat;
 	uint64_t last_beat_seen_ns;
-	bool hangs; /* never touched or freed again */
+	bool hangs; /* neither touched nor freed, unless it is welcomed back */
+	/*
+	 * It hangs because it was late to take up `set`, and nothing of its was left behind since:
+	 * when it has taken it up after all, it is as good as any other.
+	 */
+	bool may_return;
+	struct worker_set *late_for; /* the set before: in use until then */
 };
 
 /* A program that is off its interface, but whose heartbeat lines a worker may still write. */
@@ -204,6 +210,12 @@ int crew_publish(struct engine *engine, uint32_t worker_index, const bool *closi
 
 /* Marks a lane's tag as proven dead: its frames return with the next set. */
 void crew_reclaim(struct live_worker *worker, uint32_t umem, uint8_t tag);
+
+/*
+ * Workers that hung and have taken up their set meanwhile hang no more; true if there is one. What
+ * was not published to it is then to be published.
+ */
+bool crew_welcome_back(struct engine *engine);
 
 /* Stops the thread and frees; one that hangs is abandoned. NULL is fine. */
 void crew_free_worker(struct engine *engine, struct live_worker *worker);
