@@ -31,32 +31,49 @@ static int read_links(struct links *links, const struct conf *conf, struct link 
 }
 
 static int make(const struct plan *previous, const struct conf *conf, const struct link *array,
-		struct plan **ret_plan, struct plan_notes *ret_notes)
+		const struct topo *topo, struct plan **ret_plan, struct plan_notes *ret_notes)
 {
-	struct topo topo;
-	int r = topo_read(SYSFS, &topo);
-
-	if (r < 0)
-		return r;
-	return previous ? plan_make_next(previous, conf, array, &topo, ret_plan, ret_notes) :
-			  plan_make(conf, array, &topo, ret_plan, ret_notes);
+	return previous ? plan_make_next(previous, conf, array, topo, ret_plan, ret_notes) :
+			  plan_make(conf, array, topo, ret_plan, ret_notes);
 }
 
 int planner_make(struct links *links, const struct plan *previous, const struct conf *conf,
 		 struct plan **ret_plan, struct plan_notes *ret_notes)
 {
 	_cleanup_free_ struct link *array = NULL;
-	int r = read_links(links, conf, &array);
+	struct topo topo;
+	int r = topo_read(SYSFS, &topo);
 
-	return r < 0 ? r : make(previous, conf, array, ret_plan, ret_notes);
+	if (r < 0 || (r = read_links(links, conf, &array)) < 0)
+		return r;
+	return make(previous, conf, array, &topo, ret_plan, ret_notes);
 }
 
-/* Puts back what a port with an error was planned with. Returns the number of ports put back. */
-static unsigned restore_links(const struct plan_notes *notes, const struct plan *previous,
-			      struct link *array)
+/*
+ * What a port with an error goes on with: the link it was planned with, but whatever of the news
+ * can be followed is: whether frames can leave by it, how long they may be, what to switch off.
+ */
+static struct link link_to_keep(const struct plan *previous, uint32_t port, const struct link *now)
 {
-	unsigned n = 0;
+	const struct plan_port *planned = &previous->ports[port];
+	struct link link = planned->link;
 
+	link.is_up = now->is_up;
+	link.has_carrier = now->has_carrier;
+	memcpy(link.address, now->address, sizeof(link.address));
+	if (now->mtu <= plan_max_mtu(previous->frame_size_bytes))
+		link.mtu = now->mtu;
+	for (unsigned i = 0; i < LINK_OFFLOAD_N; i++) {
+		if (planned->conf->offloads == CONF_OFFLOADS_FIX && !now->offload_fixed[i])
+			link.offload_on[i] = now->offload_on[i];
+	}
+	return link;
+}
+
+/* Puts back what ports with an error were planned with. */
+static void restore_links(const struct plan_notes *notes, const struct plan *previous,
+			  struct link *array)
+{
 	for (uint32_t i = 0; i < notes->n; i++) {
 		const struct plan_note *note = &notes->notes[i];
 
@@ -64,32 +81,50 @@ static unsigned restore_links(const struct plan_notes *notes, const struct plan 
 			continue;
 		/* A new device of the old name is refused; the old one is gone in any case. */
 		if (array[note->port].ifindex != previous->ports[note->port].link.ifindex)
-			memset(&array[note->port], 0, sizeof(array[0]));
+			array[note->port] = (struct link){.numa_node = -1};
 		else
-			array[note->port] = previous->ports[note->port].link;
+			array[note->port] =
+				link_to_keep(previous, note->port, &array[note->port]);
 		snprintf(array[note->port].name, sizeof(array[0].name), "%s",
 			 previous->ports[note->port].conf->interface);
-		n++;
 	}
-	return n;
+}
+
+/* An error about the whole can only be that CPUs went: plan as if they had not. */
+static void restore_cpus(const struct plan_notes *notes, const struct plan *previous,
+			 struct topo *topo)
+{
+	bool is_whole = false;
+
+	for (uint32_t i = 0; i < notes->n; i++)
+		is_whole |= notes->notes[i].severity == PLAN_ERROR &&
+			    notes->notes[i].port == PLAN_NONE;
+	for (unsigned cpu = 0; is_whole && cpu < TOPO_MAX_CPUS; cpu++) {
+		if (!previous->cpus[cpu])
+			continue;
+		topo->cpus[cpu].is_allowed = true;
+		topo->n_cpus = MAX(topo->n_cpus, cpu + 1);
+	}
 }
 
 int planner_remake(struct links *links, const struct plan *previous, struct plan **ret_plan,
 		   struct plan_notes *ret_notes)
 {
 	_cleanup_free_ struct link *array = NULL;
-	struct plan_notes second;
-	int r = read_links(links, previous->conf, &array);
+	struct plan_notes second = {0};
+	struct topo topo;
+	int r = topo_read(SYSFS, &topo);
 
-	if (r < 0)
+	if (r < 0 || (r = read_links(links, previous->conf, &array)) < 0)
 		return r;
-	r = make(previous, previous->conf, array, ret_plan, ret_notes);
-	if (r != -EINVAL || restore_links(ret_notes, previous, array) == 0)
+	r = make(previous, previous->conf, array, &topo, ret_plan, ret_notes);
+	if (r != -EINVAL)
 		return r;
-	plan_free(*ret_plan);
-	r = make(previous, previous->conf, array, ret_plan, &second);
-	if (r == 0 || r == -EINVAL)
-		plan_notes_fini(&second);
+	restore_links(ret_notes, previous, array);
+	restore_cpus(ret_notes, previous, &topo);
+	plan_free(TAKE_PTR(*ret_plan));
+	r = make(previous, previous->conf, array, &topo, ret_plan, &second);
+	plan_notes_fini(&second);
 	return r;
 }
 
@@ -115,6 +150,37 @@ bool planner_differs(const struct plan *a, const struct plan *b)
 	differs = !diff.is_empty;
 	plan_diff_fini(&diff);
 	return differs;
+}
+
+static const char *state_name(const struct link *link)
+{
+	if (!link->is_up)
+		return "down";
+	return link->has_carrier ? "up" : "without carrier";
+}
+
+static void log_change(const char *port, const struct link *was, const struct link *is)
+{
+	if (strcmp(state_name(was), state_name(is)) != 0)
+		log_notice("port %s: %s is %s now, was %s", port, is->name, state_name(is),
+			   state_name(was));
+	if (was->mtu != is->mtu)
+		log_notice("port %s: the MTU of %s is %u now, was %u", port, is->name, is->mtu,
+			   was->mtu);
+	if (was->n_rx_queues != is->n_rx_queues || was->n_tx_queues != is->n_tx_queues)
+		log_notice("port %s: %s has %u receive and %u transmit queues now, had %u and %u",
+			   port, is->name, is->n_rx_queues, is->n_tx_queues, was->n_rx_queues,
+			   was->n_tx_queues);
+}
+
+void planner_log_changes(const struct plan *was, const struct plan *is)
+{
+	for (uint32_t i = 0; i < is->n_ports; i++) {
+		const struct plan_port *old = &was->ports[i], *new = &is->ports[i];
+
+		if (old->is_present && new->is_present)
+			log_change(new->conf->name, &old->link, &new->link);
+	}
 }
 
 void planner_log_notes(const struct plan_notes *notes, bool infos)

@@ -24,15 +24,17 @@ int planner_make(struct links *links, const struct plan *previous, const struct 
 		 struct plan **ret_plan, struct plan_notes *ret_notes);
 
 /*
- * The same for the configuration in force after an event. Error notes of single ports are kept in
- * *ret_notes, but the plan is made with the links that `previous` knew. -EINVAL only for an error
- * about the whole (CPUs that are not allowed any more).
+ * The same for the configuration in force after an event. Errors are kept in *ret_notes, but the
+ * plan is made with what `previous` knew of their subject: the port's link, or the allowed CPUs.
  */
 int planner_remake(struct links *links, const struct plan *previous, struct plan **ret_plan,
 		   struct plan_notes *ret_notes);
 
 /* Has anything about the machine changed that the plan in force was made of? */
 bool planner_differs(const struct plan *a, const struct plan *b);
+
+/* Logs what happened to interfaces between two plans of one configuration. */
+void planner_log_changes(const struct plan *was, const struct plan *is);
 
 /* Logs the notes: errors, warnings, and (with `infos`) the rest. */
 void planner_log_notes(const struct plan_notes *notes, bool infos);
