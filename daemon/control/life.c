@@ -150,6 +150,35 @@ static int on_retry(sd_event_source *source, uint64_t usec, void *arg)
 /* --- Link events
  * ---------------------------------------------------------------------------------- */
 
+/*
+ * The first event sets the time, those that follow are in the same plan: a burst is planned for
+ * once, and a flood that does not end cannot put it off.
+ */
+static void replan_within(struct life *life, uint64_t delay_ns)
+{
+	int enabled = SD_EVENT_OFF;
+
+	if (sd_event_source_get_enabled(life->replan_timer, &enabled) > 0)
+		return;
+	(void)sd_event_source_set_time_relative(life->replan_timer, delay_ns / NSEC_PER_USEC);
+	(void)sd_event_source_set_enabled(life->replan_timer, SD_EVENT_ONESHOT);
+}
+
+/* No event tells of a changed cpuset or affinity: it is asked for. */
+static bool cpus_have_changed(struct life *life)
+{
+	char before[256], after[256];
+	struct topo topo;
+
+	if (topo_read("/sys", &topo) < 0 || topo_same_allowed(&topo, &life->topo))
+		return false;
+	log_warning("the CPUs that this service may use changed from %s to %s",
+		    topo_format_allowed(&life->topo, before, sizeof(before)),
+		    topo_format_allowed(&topo, after, sizeof(after)));
+	life->topo = topo;
+	return true;
+}
+
 static int on_replan(sd_event_source *source, uint64_t usec, void *arg)
 {
 	struct life *life = arg;
@@ -159,10 +188,13 @@ static int on_replan(sd_event_source *source, uint64_t usec, void *arg)
 	char problems[sizeof(life->problems)];
 	int r;
 
+	(void)cpus_have_changed(life); /* the plan is about to see it */
 	r = planner_remake(life->links, current, &plan, &notes);
 	if (r < 0 && r != -EINVAL) {
-		log_warning("cannot plan after a link event: %s, keeping the plan in force",
-			    strerror(-r));
+		log_warning("cannot plan after a link event: %s, keeping the plan in force for %u ms",
+			    strerror(-r), (unsigned)(TICK_NS / NSEC_PER_MSEC));
+		plan_notes_fini(&notes);
+		replan_within(life, TICK_NS);
 		return 0;
 	}
 	(void)planner_error_text(&notes, problems, sizeof(problems));
@@ -170,18 +202,14 @@ static int on_replan(sd_event_source *source, uint64_t usec, void *arg)
 		memcpy(life->problems, problems, sizeof(problems));
 		planner_log_notes(&notes, false);
 	}
-	if (r == 0 && planner_differs(current, plan))
+	if (r == 0 && planner_differs(current, plan)) {
+		planner_log_changes(current, plan);
 		(void)engine_apply(life->engine, TAKE_PTR(plan));
+	}
 	plan_free(plan);
 	plan_notes_fini(&notes);
 	life_after_build(life);
 	return 0;
-}
-
-static void replan_soon(struct life *life)
-{
-	(void)sd_event_source_set_time_relative(life->replan_timer, DEBOUNCE_NS / NSEC_PER_USEC);
-	(void)sd_event_source_set_enabled(life->replan_timer, SD_EVENT_ONESHOT);
 }
 
 static void note_link(const char *interface, void *arg)
@@ -193,7 +221,7 @@ static void note_link(const char *interface, void *arg)
 	for (unsigned i = 0; interface && i < life->conf->n_ports; i++)
 		is_ours |= strcmp(life->conf->ports[i].interface, interface) == 0;
 	if (is_ours)
-		replan_soon(life);
+		replan_within(life, DEBOUNCE_NS);
 }
 
 static int on_links(sd_event_source *source, int fd, uint32_t revents, void *arg)
@@ -245,25 +273,12 @@ static void counted(void *arg, bool ok)
 /* --- Timers and signals
  * ------------------------------------------------------------------------------ */
 
-static void check_cpus(struct life *life)
-{
-	char before[256], after[256];
-	struct topo topo;
-
-	if (topo_read("/sys", &topo) < 0 || topo_same_allowed(&topo, &life->topo))
-		return;
-	log_warning("the CPUs that this service may use changed from %s to %s",
-		    topo_format_allowed(&life->topo, before, sizeof(before)),
-		    topo_format_allowed(&topo, after, sizeof(after)));
-	life->topo = topo;
-	replan_soon(life);
-}
-
 static int on_tick(sd_event_source *source, uint64_t usec, void *arg)
 {
 	struct life *life = arg;
 
-	check_cpus(life);
+	if (cpus_have_changed(life))
+		replan_within(life, DEBOUNCE_NS);
 	if (!life->is_ready)
 		(void)sd_notifyf(0, "EXTEND_TIMEOUT_USEC=%d", EXTEND_TIMEOUT_US);
 	engine_retry(life->engine);
