@@ -3,6 +3,8 @@
  * Taking lanes away under traffic, for any number of ports at once: the order of design.md §4.5,
  * so that every packet that was redirected before is forwarded or counted.
  */
+#include <errno.h>
+#include <net/if.h>
 #include <string.h>
 
 #include "control/live.h"
@@ -82,12 +84,12 @@ static void reclaim_lanes_of(struct engine *engine, uint32_t index)
 	}
 }
 
-static bool device_is_gone(struct engine *engine, const struct live_port *port)
+static bool device_is_gone(const struct live_port *port)
 {
-	struct link link;
+	char name[IF_NAMESIZE];
 
-	return link_read(engine->links, port->interface, &link) == 0 &&
-	       (!link.exists || link.ifindex != port->ifindex);
+	/* Under another name it still is the device that may hold frames. */
+	return !if_indextoname(port->ifindex, name) && errno == ENXIO;
 }
 
 /* The workers that hang may wake up and touch the lanes of a port: they are leaked on purpose. */
@@ -139,7 +141,7 @@ void engine_close_ports(struct engine *engine, const bool *closing)
 		if (port_has_hung_worker(engine, i))
 			abandon_lanes(engine, i);
 		port_close_lanes(port);
-		if (port->is_attached && device_is_gone(engine, port))
+		if (port->is_attached && device_is_gone(port))
 			reclaim_lanes_of(engine, i);
 	}
 }
