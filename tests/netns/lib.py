@@ -29,6 +29,7 @@ import signal
 import socket
 import subprocess
 import tempfile
+import threading
 import time
 from pathlib import Path
 
@@ -313,9 +314,12 @@ class Daemon:
         self.control_path = self.dir / "control.sock"
         self.log_path = self.dir / "log"
         self.configure(config)
-        self._notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+        self._notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._notify.bind(str(self.dir / "notify.sock"))
         self.notified = []  # (monotonic seconds, "KEY=value") in order of arrival
+        # Read at once: ten unread datagrams fill the queue, and the daemon would wait for us.
+        self._listener = threading.Thread(target=self._listen, daemon=True)
+        self._listener.start()
         self.process = None
         net.daemons.append(self)
 
@@ -379,29 +383,25 @@ class Daemon:
         """SIGHUP, after writing `config` if given; returns when READY=1 follows RELOADING=1."""
         if config is not None:
             self.configure(config)
-        seen = len(self._drain())
+        seen = len(self.notified)
         self.signal(signal.SIGHUP)
 
         def done():
-            later = [text for _, text in self._drain()[seen:]]
+            later = [text for _, text in self.notified[seen:]]
             return "RELOADING=1" in later and "READY=1" in later[later.index("RELOADING=1"):]
         wait_for(done, "RELOADING=1, then READY=1", deadline_s)
 
     # --- what it says --------------------------------------------------------------------------
 
-    def _drain(self):
-        while True:
-            try:
-                datagram = self._notify.recv(65536).decode()
-            except BlockingIOError:
-                return self.notified
+    def _listen(self):
+        while datagram := self._notify.recv(65536).decode():
             now = time.monotonic()
             self.notified += [(now, line) for line in datagram.splitlines()]
 
     def wait_notified(self, line, deadline_s=10.0):
         """Waits for a notify line, e.g. READY=1; fails at once if the daemon ends before it."""
         def seen():
-            found = any(text == line for _, text in self._drain())
+            found = any(text == line for _, text in self.notified)
             assert found or self.is_running(), \
                 f"sluiced ended with {self.process.returncode} before {line}\n{self.log()}"
             return found
@@ -416,7 +416,7 @@ class Daemon:
 
     def status(self):
         """The latest STATUS= text, "" if there was none."""
-        texts = [t for _, t in self._drain() if t.startswith("STATUS=")]
+        texts = [t for _, t in self.notified if t.startswith("STATUS=")]
         return texts[-1][len("STATUS="):] if texts else ""
 
     def log(self):
@@ -458,7 +458,7 @@ class Daemon:
 
     def ctl(self, *argv, check=True):
         """sluicectl's JSON answer, or with check=False the finished process."""
-        done = self.net.run(self.ns, binary("tools/sluicectl"), "--socket", self.control_path,
+        done = self.net.run(self.ns, binary("tools/ctl/sluicectl"), "--socket", self.control_path,
                             "--json", *argv, check=check)
         return json.loads(done.stdout) if check else done
 
@@ -473,7 +473,6 @@ class Daemon:
 
     def report(self):
         """Everything worth reading after a failed test."""
-        self._drain()
         text = f"--- config ---\n{self.config_path.read_text()}\n--- log ---\n{self.log()}\n"
         text += "--- notified ---\n" + "\n".join(f"{t:.3f} {line}" for t, line in self.notified)
         if self.process and self.is_running():
@@ -486,6 +485,8 @@ class Daemon:
         return text
 
     def close(self):
+        self._notify.shutdown(socket.SHUT_RD)
+        self._listener.join()
         self._notify.close()
 
 
