@@ -12,15 +12,16 @@
 struct need {
 	unsigned capability;
 	const char *name;
+	bool has_elder;    /* CAP_SYS_ADMIN stands for it, in containers that know no other */
 	bool sockets_only; /* a `forward = pass` port does without */
 	const char *what;
 };
 
 static const struct need needs[] = {
-	{CAP_NET_ADMIN, "CAP_NET_ADMIN", false,
+	{CAP_NET_ADMIN, "CAP_NET_ADMIN", false, false,
 	 "attaching XDP programs, creating the XSKMAP and switching offloads"},
-	{CAP_BPF, "CAP_BPF", false, "loading the XDP program and its maps"},
-	{CAP_NET_RAW, "CAP_NET_RAW", true, "AF_XDP sockets and promiscuous mode"},
+	{CAP_BPF, "CAP_BPF", true, false, "loading the XDP program and its maps"},
+	{CAP_NET_RAW, "CAP_NET_RAW", false, true, "AF_XDP sockets and promiscuous mode"},
 };
 
 static bool conf_has_ports(const struct conf *conf, bool with_sockets)
@@ -32,6 +33,12 @@ static bool conf_has_ports(const struct conf *conf, bool with_sockets)
 	return false;
 }
 
+static bool has(const struct need *need)
+{
+	return capng_have_capability(CAPNG_EFFECTIVE, need->capability) ||
+	       (need->has_elder && capng_have_capability(CAPNG_EFFECTIVE, CAP_SYS_ADMIN));
+}
+
 unsigned caps_check(const struct conf *conf)
 {
 	unsigned n_missing = 0;
@@ -41,8 +48,7 @@ unsigned caps_check(const struct conf *conf)
 	for (unsigned i = 0; i < ARRAY_SIZE(needs); i++) {
 		const struct need *need = &needs[i];
 
-		if (!conf_has_ports(conf, need->sockets_only) ||
-		    capng_have_capability(CAPNG_EFFECTIVE, need->capability))
+		if (!conf_has_ports(conf, need->sockets_only) || has(need))
 			continue;
 		log_err("capability %s is missing: it is needed for %s; run as root, or add it to "
 			"AmbientCapabilities= and CapabilityBoundingSet= of the unit%s",
@@ -51,7 +57,8 @@ unsigned caps_check(const struct conf *conf)
 		n_missing++;
 	}
 	if (n_missing == 0 && conf_has_ports(conf, false) &&
-	    !capng_have_capability(CAPNG_EFFECTIVE, CAP_PERFMON))
+	    !capng_have_capability(CAPNG_EFFECTIVE, CAP_PERFMON) &&
+	    !capng_have_capability(CAPNG_EFFECTIVE, CAP_SYS_ADMIN))
 		log_info(
 			"capability CAP_PERFMON is missing: the XDP program runs 10 to 50 ns slower, "
 			"continuing");
