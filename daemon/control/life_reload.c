@@ -84,7 +84,8 @@ static int prepare_reload(struct life *life, struct conf **ret_conf, struct plan
 	if (r < 0) {
 		join_lines(&errors, text, size);
 		conf_errors_fini(&errors);
-		return r;
+		/* A file that is gone or unreadable is a wrong configuration too, as at start. */
+		return -EINVAL;
 	}
 	r = refuse_restart_changes(life->conf, conf, text, size);
 	if (r == 0 && caps_check(conf) > 0) {
@@ -162,7 +163,7 @@ int life_reload(void *arg, bool dry_run, char *ret_text, size_t size)
 	} else {
 		life->n_reload_failures++;
 		snprintf(life->last_reload_error, sizeof(life->last_reload_error), "%s", ret_text);
-		log_err("reload refused: %s", ret_text);
+		log_err("reload failed: %s", ret_text);
 	}
 	if (life->is_ready)
 		(void)sd_notify(0, "READY=1");
