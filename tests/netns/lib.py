@@ -412,7 +412,7 @@ class Daemon:
 
     def notify_count(self, line):
         """How often it has said a notify line since its start."""
-        return sum(text == line for _, text in self._drain())
+        return sum(text == line for _, text in self.notified)
 
     def status(self):
         """The latest STATUS= text, "" if there was none."""
@@ -473,7 +473,8 @@ class Daemon:
 
     def report(self):
         """Everything worth reading after a failed test."""
-        text = f"--- config ---\n{self.config_path.read_text()}\n--- log ---\n{self.log()}\n"
+        config = self.config_path.read_text() if self.config_path.exists() else "no file"
+        text = f"--- config ---\n{config}\n--- log ---\n{self.log()}\n"
         text += "--- notified ---\n" + "\n".join(f"{t:.3f} {line}" for t, line in self.notified)
         if self.process and self.is_running():
             try:
