@@ -178,18 +178,40 @@ static void print_members(const char *prefix, struct json_object *object)
 	}
 }
 
-/* Arrays are tables of small objects: one line for each row. */
+static bool is_nested(struct json_object *object)
+{
+	json_object_object_foreach (object, key, value) {
+		(void)key;
+		if (json_object_is_type(value, json_type_object))
+			return true;
+	}
+	return false;
+}
+
+/* Tables of small objects take one line for each row; the directions of a run are no such table. */
+static void print_elements(const char *prefix, struct json_object *array)
+{
+	for (size_t i = 0; i < json_object_array_length(array); i++) {
+		struct json_object *element = json_object_array_get_idx(array, i);
+		char path[128];
+
+		if (snprintf(path, sizeof(path), "%s[%zu]", prefix, i) >= (int)sizeof(path))
+			continue; /* no report is so deep */
+		if (is_nested(element))
+			print_members(path, element);
+		else
+			printf("%s: %s\n", path, json_object_to_json_string(element));
+	}
+}
+
 static void print_line(const char *prefix, struct json_object *value)
 {
-	if (json_object_is_type(value, json_type_object)) {
+	if (json_object_is_type(value, json_type_object))
 		print_members(prefix, value);
-	} else if (json_object_is_type(value, json_type_array)) {
-		for (size_t i = 0; i < json_object_array_length(value); i++)
-			printf("%s[%zu]: %s\n", prefix, i,
-			       json_object_to_json_string(json_object_array_get_idx(value, i)));
-	} else {
+	else if (json_object_is_type(value, json_type_array))
+		print_elements(prefix, value);
+	else
 		printf("%s: %s\n", prefix, json_object_to_json_string(value));
-	}
 }
 
 void report_print(struct json_object *report, bool json)
