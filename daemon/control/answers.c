@@ -8,6 +8,7 @@
 #include <json-c/json.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "config.h"
 #include "control/losses.h"
@@ -169,6 +170,18 @@ static struct json_object *verdicts_object(const struct report_port *port, bool 
 
 	for (int v = 0; v < SLUICE_V_N; v++)
 		put_count(object, report_verdict_names[v], port->verdicts[v], failed);
+	return object;
+}
+
+/* Only what the program gave to the kernel: neither lost nor forwarded, by the reason why. */
+static struct json_object *passed_object(const struct report_port *port, bool *failed)
+{
+	struct json_object *object = json_object_new_object();
+
+	for (int v = 0; v < SLUICE_V_N; v++) {
+		if (strcmp(report_verdict_action(port, v), "pass") == 0)
+			put_count(object, report_verdict_names[v], port->verdicts[v], failed);
+	}
 	return object;
 }
 
@@ -435,6 +448,7 @@ static struct json_object *port_drops(const struct report_port *port, uint64_t *
 	put_text(object, "interface", report_port_interface(port), failed);
 	put_count(object, "seen", seen, failed);
 	put(object, "verdicts", verdicts_object(port, failed), failed);
+	put(object, "passed", passed_object(port, failed), failed);
 	put_count(object, "received", sums.rx, failed);
 	put_count(object, "rx_waiting", sums.waiting, failed);
 	put_count(object, "forwarded", sums.forwarded, failed);

@@ -176,6 +176,15 @@ class Drops(DaemonCase):
         for port in (wan, lan):
             self.assertNotIn("redirect", [loss["reason"] for loss in port["losses"]])
 
+    def test_what_the_kernel_got_is_said_with_its_reason(self):
+        wan, lan = self.drops()["ports"]
+        self.assertEqual(wan["passed"]["stale"], wan["verdicts"]["stale"])
+        self.assertNotIn("stale", lan["passed"])
+        for port in (wan, lan):
+            actions = sum(port["passed"].values()) + port["verdicts"]["redirect"] + port["lost_by_place"]["xdp"]
+            self.assertEqual(port["seen"], actions, "redirected, passed or lost: nothing else happens to a frame")
+        self.assertRegex(ctl(self.control, "drops")[1], r"to the kernel: stale +%d\n" % wan["passed"]["stale"])
+
     def test_every_loss_has_a_remedy(self):
         for port in self.drops()["ports"]:
             self.assertGreater(len(port["losses"]), 15)

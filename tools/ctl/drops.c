@@ -31,6 +31,21 @@ static void print_way(struct json_object *port)
 			     unit_count(buf, json_count(port, steps[i].key)));
 }
 
+/* On a port that forwards, what the kernel got is missing on the wire, so it is said and why. */
+static void print_passed(struct json_object *passed)
+{
+	char buf[32], what[64];
+
+	json_object_object_foreach (passed, reason, value) {
+		uint64_t packets = json_object_get_uint64(value);
+
+		if (packets == 0)
+			continue;
+		(void)snprintf(what, sizeof(what), "to the kernel: %s", reason);
+		(void)printf("  %-24s %11s\n", what, unit_count(buf, packets));
+	}
+}
+
 static void print_losses(const struct ctl *ctl, struct json_object *losses)
 {
 	char buf[32];
@@ -72,6 +87,8 @@ static void print_port(const struct ctl *ctl, struct json_object *port)
 	text_print(stdout, json_text(port, "interface"));
 	(void)printf("): %s lost\n", unit_count(buf, json_count(port, "lost")));
 	print_way(port);
+	if (json_at(port, "passed"))
+		print_passed(json_at(port, "passed"));
 	print_losses(ctl, json_at(port, "losses"));
 	print_identities(ctl, json_at(port, "identities"));
 	(void)fputc('\n', stdout);
