@@ -29,7 +29,7 @@
 #include "kern/xsk.h"
 #include "util/clock.h"
 
-#define BURST            64 /* of data/loop.c */
+#define BURST            256 /* per system call: more make no difference, 64 costs 1 % */
 #define RING             2048
 #define ETHERTYPE        0x88b5 /* IEEE 802 local experimental 1, as sluice-gen's */
 #define READ_TRIES       100
@@ -137,7 +137,7 @@ static void fill_frame(uint8_t *frame, uint32_t size)
 	frame[13] = ETHERTYPE & 0xff;
 }
 
-/* One burst is on its way at a time: its frames and its ring entries stay in the nearest cache. */
+/* One burst is on its way at a time, so what it is made of stays in a near cache. */
 static _Noreturn void send_forever(struct xsk *xsk, const struct umem *umem, uint32_t size)
 {
 	uint32_t n_free = BURST, index;

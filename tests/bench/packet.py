@@ -13,6 +13,7 @@ import re
 import shutil
 import signal
 import sys
+import time
 from pathlib import Path
 
 from candidates import (BASELINE_ENV, CANDIDATE_CPU, CANDIDATES, GENERATOR_CPU, running,
@@ -24,12 +25,13 @@ WARM_UP_S = 0.1
 SYSCALL_WINDOW_S = 0.1
 FLOOD_SPARE_S = 30.0  # the flood is ended by a signal; this only bounds it if nobody sends one
 RSS_ALLOWANCE = 20 << 20
+UNDISTURBED_SHARE = 0.97  # of its CPU; a candidate that had less was not alone on it
 
 DEFAULT_CANDIDATES = ["sluiced", "testpmd", "ceiling"]
-# other candidate -> (what must hold, of the interval of sluiced ÷ other)
+# other candidate -> what must hold of sluiced ÷ other
 GOALS = {
-    "testpmd": ("interval reaches 1.0", lambda i: i.high >= 1.0),
-    "ceiling": ("median ≥ 0.9", lambda i: i.median >= 0.9),
+    "testpmd": ("interval reaches 1.0", lambda ratio: ratio["high"] >= 1.0),
+    "ceiling": ("median ≥ 0.9", lambda ratio: ratio["median"] >= 0.9),
 }
 
 
@@ -71,16 +73,21 @@ def _cpu_ns(tid):
 def _measure_rate(counter, tid, seconds):
     if tid is None:
         return {"fps": counter.rate(seconds)}
-    before = _cpu_ns(tid)
+    start_ns, cpu_before_ns = time.monotonic_ns(), _cpu_ns(tid)
     fps = counter.rate(seconds)
-    return {"fps": fps, "cpu_ns_per_packet": (_cpu_ns(tid) - before) / (fps * seconds)}
+    cpu_ns, wall_ns = _cpu_ns(tid) - cpu_before_ns, time.monotonic_ns() - start_ns
+    assert fps > 0, f"nothing arrived in {seconds} s"
+    return {"fps": fps, "cpu_ns_per_packet": cpu_ns / (fps * wall_ns / 1e9),
+            "cpu_share": cpu_ns / wall_ns}
 
 
 def _measure_syscalls(counter, tid):
     counter.begin(SYSCALL_WINDOW_S)
     calls = _count_syscalls(tid, SYSCALL_WINDOW_S)
     fps = counter.end()
-    return {} if calls is None else {"syscalls_per_packet": calls / (fps * SYSCALL_WINDOW_S)}
+    if calls is None or fps == 0:
+        return {}
+    return {"syscalls_per_packet": calls / (fps * SYSCALL_WINDOW_S)}
 
 
 def measure(candidate, seconds):
@@ -127,18 +134,30 @@ def _summary(results):
     return summary
 
 
+def _pair_ratios(above, below):
+    pairs = [a / b for a, b in zip(above, below)]
+    return vars(interval(pairs)) | {"pairs": pairs}
+
+
 def _ratios(results):
-    """sluiced ÷ each of the others, of the measurements that followed each other."""
-    ours = _column(results["sluiced"], "fps")
+    """
+    sluiced ÷ each of the others, of the measurements that followed each other. By frames per
+    second, and as a cross-check by CPU time per frame (inverted, so that more is better): the two
+    agree on a quiet machine, and the second stays usable on a busy one.
+    """
+    ours = results["sluiced"]
     ratios = {}
-    for name in results:
+    for name, theirs in results.items():
         if name == "sluiced":
             continue
-        pairs = [a / b for a, b in zip(ours, _column(results[name], "fps"))]
-        ratios[name] = vars(interval(pairs)) | {"pairs": pairs}
+        ratio = _pair_ratios(_column(ours, "fps"), _column(theirs, "fps"))
         if name in GOALS:
             goal, holds = GOALS[name]
-            ratios[name] |= {"goal": goal, "met": holds(interval(pairs))}
+            ratio |= {"goal": goal, "met": holds(ratio)}
+        if "cpu_ns_per_packet" in theirs[0]:
+            ratio["cpu_time"] = _pair_ratios(_column(theirs, "cpu_ns_per_packet"),
+                                             _column(ours, "cpu_ns_per_packet"))
+        ratios[name] = ratio
     return ratios
 
 
@@ -157,11 +176,18 @@ def _figure(value, spec):
     return "-" if value is None else format(value, spec)
 
 
+def _ratio(ratio):
+    if ratio is None:
+        return "-"
+    return f"{ratio['median']:6.3f}  [{ratio['low']:.3f}, {ratio['high']:.3f}]"
+
+
 def _print_table(report):
     print(f"{report['size']} B, one queue, generator on CPU {GENERATOR_CPU}, candidates on CPU "
           f"{CANDIDATE_CPU}, {report['pairs']} x {report['seconds']} s in turn, "
           f"Linux {os.uname().release}\n")
-    print(f"{'':29}{'Mpps':>7}{'min':>7}{'max':>7}{'offered':>9}{'CPU ns':>8}{'syscalls':>10}  mode")
+    print(f"{'':29}{'Mpps':>7}{'min':>7}{'max':>7}{'offered':>9}{'CPU ns':>8}{'syscalls':>10}"
+          "  mode")
     for name, summary in report["candidates"].items():
         mpps = summary["mpps"]
         print(f"{CANDIDATES[name].title:29}{mpps['median']:7.3f}{mpps['min']:7.3f}"
@@ -170,14 +196,21 @@ def _print_table(report):
               f"{_figure(summary['syscalls_per_packet'], '.4f'):>10}  {summary['mode']}")
     print("(offered: what the generator handed to the candidate's port; CPU time and system calls: "
           "of the\nforwarding thread, per frame that came out)\n")
+    if report["ratios"]:
+        print(f"{'':20}{'ratio':>6}  interval         by CPU time")
     for name, ratio in report["ratios"].items():
-        print(f"sluiced ÷ {name:8} {ratio['median']:.3f}  [{ratio['low']:.3f}, "
-              f"{ratio['high']:.3f}] {ratio['confidence']:.0%} of {ratio['n']} pairs  "
-              f"{_verdict(ratio)}")
+        print(f"sluiced ÷ {name:10}{_ratio(ratio)}  {_ratio(ratio.get('cpu_time')):24}"
+              f"  {_verdict(ratio)}")
+    if report["ratios"]:
+        print(f"(median of {ratio['n']} pairs, {ratio['confidence']:.0%} interval by order "
+              "statistics)")
     if report["memory"]:
         memory = report["memory"]
         print(f"sluiced RSS {memory['rss_bytes'] / 2**20:.1f} MiB, UMEM "
               f"{memory['umem_bytes'] / 2**20:.1f} MiB  {_verdict(memory)}")
+    if report["disturbed"]:
+        print(f"NOT QUIET: in {report['disturbed']} measurements something else ran on CPU "
+              f"{CANDIDATE_CPU}")
     for name, reason in report["skipped"].items():
         print(f"skipped: {name}: {reason}")
 
@@ -191,6 +224,8 @@ def _report(arguments, results, skipped):
         "candidates": {name: _summary(r) for name, r in results.items()},
         "ratios": _ratios(results) if has_ours else {},
         "memory": _memory(results) if has_ours else None,
+        "disturbed": sum(r.get("cpu_share", 1) < UNDISTURBED_SHARE
+                         for of_one in results.values() for r in of_one),
         "skipped": skipped, "measurements": results,
     }
 
