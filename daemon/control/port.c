@@ -229,39 +229,49 @@ static int attach_program(struct engine *engine, uint32_t index)
 
 /* --- Offloads, promiscuity, mode -------------------------------------------------------------- */
 
-static bool offload_matters(enum link_offload offload, bool generic)
-{
-	return offload != LINK_OFFLOAD_GRO || generic;
-}
-
-int port_mend_offloads(struct engine *engine, uint32_t index)
+static int mend_offload(struct engine *engine, uint32_t index, enum link_offload offload)
 {
 	const struct plan_port *plan_port = &engine->plan->ports[index];
 	struct live_port *port = engine->ports[index];
 	const char *interface = plan_port->conf->interface;
+	const char *name = link_offload_names[offload];
+	int r;
 
-	for (unsigned i = 0; i < LINK_OFFLOAD_N; i++) {
-		const char *name = link_offload_names[i];
-		int r;
+	if (!plan_port->link.offload_on[offload])
+		return 0;
+	if (plan_port->conf->offloads == CONF_OFFLOADS_CHECK) {
+		port_set_problem(port,
+				 "offload %s is on and would alter frames; run "
+				 "`ethtool -K %s %s off` or set offloads = fix",
+				 name, interface, name);
+		return -EINVAL;
+	}
+	r = offload_record_switch_off(engine->offloads, engine->links, &plan_port->link, offload);
+	if (r < 0) {
+		port_set_problem(port, "cannot switch offload %s of %s off: %s", name, interface,
+				 strerror(-r));
+		return r;
+	}
+	log_notice("port %s: switched offload %s of %s off", port->name, name, interface);
+	return 0;
+}
 
-		if (!plan_port->link.offload_on[i] ||
-		    !offload_matters((enum link_offload)i, port->is_generic))
-			continue;
-		if (plan_port->conf->offloads == CONF_OFFLOADS_CHECK) {
-			port_set_problem(port,
-					 "offload %s is on and would alter frames; run "
-					 "`ethtool -K %s %s off` or set offloads = fix",
-					 name, interface, name);
-			return -EINVAL;
-		}
-		r = offload_record_switch_off(engine->offloads, engine->links, &plan_port->link,
-					      (enum link_offload)i);
-		if (r < 0) {
-			port_set_problem(port, "cannot switch offload %s of %s off: %s", name,
-					 interface, strerror(-r));
+/* GRO merges frames before generic XDP sees them, and only there. */
+static int mend_for_generic(struct engine *engine, uint32_t index)
+{
+	if (!engine->ports[index]->is_generic)
+		return 0;
+	return mend_offload(engine, index, LINK_OFFLOAD_GRO);
+}
+
+int port_mend_offloads(struct engine *engine, uint32_t index)
+{
+	for (enum link_offload i = 0; i < LINK_OFFLOAD_N; i++) {
+		int r = i == LINK_OFFLOAD_GRO ? mend_for_generic(engine, index) :
+						mend_offload(engine, index, i);
+
+		if (r < 0)
 			return r;
-		}
-		log_notice("port %s: switched offload %s of %s off", port->name, name, interface);
 	}
 	return 0;
 }
@@ -360,15 +370,27 @@ int port_attach(struct engine *engine, uint32_t index)
 {
 	const struct plan_port *plan_port = &engine->plan->ports[index];
 	struct live_port *port = engine->ports[index];
+	bool forwards = plan_port->conf->forward != CONF_FORWARD_PASS;
+	bool mend_first = forwards && port_prog_has_none(plan_port->link.ifindex);
 	int r;
 
+	/*
+	 * Drivers refuse a program on top of LRO, and virtio_net a change of rx-gro-hw beneath one.
+	 * But a program that is there is a pin of ours, which mended, or somebody else's business.
+	 */
+	port->is_generic = plan_port->conf->mode == CONF_MODE_GENERIC;
+	if (mend_first && (r = port_mend_offloads(engine, index)) < 0)
+		return r;
 	r = attach_program(engine, index);
 	if (r < 0)
 		return r;
-	if (plan_port->conf->forward == CONF_FORWARD_PASS)
+	if (!forwards)
 		return 0;
-	if ((r = port_mend_offloads(engine, index)) < 0 || (r = hold_promiscuity(port)) < 0 ||
-	    (r = settle_mode(port, plan_port)) < 0) {
+	if (!mend_first)
+		r = port_mend_offloads(engine, index);
+	else if (plan_port->conf->mode == CONF_MODE_AUTO)
+		r = mend_for_generic(engine, index); /* what auto ended in */
+	if (r < 0 || (r = hold_promiscuity(port)) < 0 || (r = settle_mode(port, plan_port)) < 0) {
 		port_detach(engine, port, port_is_new(port));
 		return r;
 	}

@@ -331,6 +331,14 @@ static int query_interface(uint32_t ifindex, uint32_t *ret_prog_id, bool *ret_ge
 	return 0;
 }
 
+bool port_prog_has_none(uint32_t ifindex)
+{
+	uint32_t prog_id;
+	bool generic;
+
+	return query_interface(ifindex, &prog_id, &generic) == 0 && prog_id == 0;
+}
+
 static void describe_conflict(uint32_t ifindex, struct port_prog_conflict *ret_conflict)
 {
 	struct port_prog_conflict conflict = {};

@@ -73,6 +73,9 @@ const char *port_prog_load_log(void);
 int port_prog_attach(struct port_prog *prog, const char *pin_dir, bool *ret_adopted,
 		     struct port_prog_conflict *ret_conflict);
 
+/* Is there no XDP program on the interface, of whomever? */
+bool port_prog_has_none(uint32_t ifindex);
+
 /* Is the link still on its interface? False after the device went or an admin detached it. */
 bool port_prog_is_attached(const struct port_prog *prog);
 
