@@ -83,8 +83,8 @@ static void free_next(struct engine *engine, struct next *next, const struct pla
 }
 
 /* All that can fail for lack of memory, before anything is closed. */
-static int prepare_next(struct engine *engine, const struct plan *new,
-			const struct plan_diff *diff, struct next *ret_next)
+static int prepare_next(struct engine *engine, const struct plan *new, const struct plan_diff *diff,
+			struct next *ret_next)
 {
 	struct next next = {
 		.ports = calloc(MAX(new->n_ports, 1), sizeof(*next.ports)),
@@ -213,7 +213,8 @@ static void sweep_pins(const struct engine *engine, const struct plan *plan)
 	_cleanup_close_ int claim_fd = -1;
 
 	/* What is in use by another daemon, or not this user's, is not an earlier run's. */
-	if (pin_dir_find(engine->bpf_dir, dir, sizeof(dir)) < 0 || pin_dir_claim(dir, &claim_fd) < 0)
+	if (pin_dir_find(engine->bpf_dir, dir, sizeof(dir)) < 0 ||
+	    pin_dir_claim(dir, &claim_fd) < 0)
 		return;
 	(void)pin_for_each(dir, sweep_pin, &pins);
 }

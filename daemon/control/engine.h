@@ -68,7 +68,7 @@ int engine_report(struct engine *engine, struct report *ret_report);
 
 /*
  * Takes everything down, gracefully; ports with on_failure = drop stay pinned, but after a start
- * that was given up (`gave_up`) only those that were before. Logs each port's totals. Then frees. NULL is fine. A worker that hangs is left
- * behind with its memory: the process is about to end.
+ * that was given up (`gave_up`) only those that were before. Logs each port's totals. Then frees.
+ * NULL is fine. A worker that hangs is left behind with its memory: the process is about to end.
  */
 void engine_free(struct engine *engine, bool gave_up);

@@ -104,6 +104,7 @@ static int report_port(struct engine *engine, uint32_t index, struct report_port
 	report->is_pinned = port->is_pinned;
 	report->mode = port->mode;
 	report->n_rebinds = port->n_rebinds;
+	report->n_map_update_failures = port->n_map_update_failures;
 	if (port->prog) {
 		report->prog_id = port_prog_id(port->prog);
 		(void)port_prog_verdicts(port->prog, counts);

@@ -36,17 +36,31 @@
 /* --- Reports ------------------------------------------------------------------------------------
  */
 
-static bool file_has_changed(const struct conf *conf)
+/*
+ * Read again only when the file's inode, size or time of change differ from those of the last
+ * look: this is asked once a second.
+ */
+static bool file_has_changed(struct life *life)
 {
+	const struct conf *conf = life->conf;
 	struct conf_errors errors = {0};
 	struct conf *file = NULL;
-	bool changed = true;
+	struct stat now;
 
-	if (conf_load(conf->path, &file, &errors) == 0)
-		changed = strcmp(file->sha256, conf->sha256) != 0;
+	if (stat(conf->path, &now) < 0)
+		return true;
+	if (now.st_ino == life->file_seen.st_ino && now.st_size == life->file_seen.st_size &&
+	    now.st_mtim.tv_sec == life->file_seen.st_mtim.tv_sec &&
+	    now.st_mtim.tv_nsec == life->file_seen.st_mtim.tv_nsec &&
+	    strcmp(conf->sha256, life->file_seen_against) == 0)
+		return life->file_differs;
+	life->file_differs = conf_load(conf->path, &file, &errors) < 0 ||
+			     strcmp(file->sha256, conf->sha256) != 0;
+	life->file_seen = now;
+	memcpy(life->file_seen_against, conf->sha256, sizeof(life->file_seen_against));
 	conf_free(file);
 	conf_errors_fini(&errors);
-	return changed;
+	return life->file_differs;
 }
 
 static int make_report(void *arg, struct report *ret_report)
@@ -58,7 +72,7 @@ static int make_report(void *arg, struct report *ret_report)
 		.is_ready = life->is_ready && engine_is_complete(life->engine),
 		.is_draining = life->is_draining,
 		.config_path = life->conf->path,
-		.config_differs_from_file = file_has_changed(life->conf),
+		.config_differs_from_file = file_has_changed(life),
 		.last_reload_ok = life->last_reload_ok,
 		.n_reloads = life->n_reloads,
 		.n_reload_failures = life->n_reload_failures,
@@ -94,7 +108,8 @@ static void tell_systemd(struct life *life)
 		return;
 	if (strcmp(report.status_line, life->last_status) != 0) {
 		memcpy(life->last_status, report.status_line, sizeof(life->last_status));
-		(void)sd_notifyf(0, "STATUS=%s", report.status_line);
+		(void)sd_notifyf(0, "STATUS=%s%s", report.is_degraded ? "DEGRADED: " : "",
+				 report.status_line);
 		log_info("%s", report.status_line);
 	}
 	report_fini(&report);
@@ -191,8 +206,9 @@ static int on_replan(sd_event_source *source, uint64_t usec, void *arg)
 	(void)cpus_have_changed(life); /* the plan is about to see it */
 	r = planner_remake(life->links, current, &plan, &notes);
 	if (r < 0 && r != -EINVAL) {
-		log_warning("cannot plan after a link event: %s, keeping the plan in force for %u ms",
-			    strerror(-r), (unsigned)(TICK_NS / NSEC_PER_MSEC));
+		log_warning(
+			"cannot plan after a link event: %s, keeping the plan in force for %u ms",
+			strerror(-r), (unsigned)(TICK_NS / NSEC_PER_MSEC));
 		plan_notes_fini(&notes);
 		replan_within(life, TICK_NS);
 		return 0;
@@ -260,6 +276,24 @@ static char *plan_text(void *arg)
 		return NULL;
 	plan_print(engine_plan(life->engine), &none, out);
 	return fclose(out) == 0 ? text : NULL;
+}
+
+static char *config_json(void *arg)
+{
+	const struct life *life = arg;
+	char *text = NULL;
+	size_t size;
+	FILE *out = open_memstream(&text, &size);
+	int r;
+
+	if (!out)
+		return NULL;
+	r = conf_dump_json(life->conf, out);
+	if (fclose(out) != 0 || r < 0) {
+		free(text);
+		return NULL;
+	}
+	return text;
 }
 
 static void counted(void *arg, bool ok)
@@ -414,6 +448,7 @@ static const struct ctlsock_ops ctlsock_ops = {
 	.reload = life_reload,
 	.set_detached = set_detached,
 	.plan_text = plan_text,
+	.config_json = config_json,
 	.counted = counted,
 };
 
@@ -438,7 +473,7 @@ static int start(struct life *life)
 	int r;
 
 	life->last_reload_ok = true;
-	life->start_unix_s = life->last_reload_unix_s = clock_wall_s();
+	life->start_unix_s = life->last_reload_unix_s = clock_unix_s();
 	(void)topo_read("/sys", &life->topo);
 	if (caps_check(life->conf) > 0)
 		return -EPERM;

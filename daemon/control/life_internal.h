@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/stat.h>
 #include <systemd/sd-event.h>
 
 #include "control/conf.h"
@@ -32,6 +33,9 @@ struct life {
 	bool has_started; /* every port was tried to its end: from now on nothing ends the daemon */
 	bool is_ready;    /* READY=1 was said */
 	bool is_draining;
+	struct stat file_seen;      /* the configuration file when it was last compared … */
+	char file_seen_against[65]; /* … with the configuration of this sum */
+	bool file_differs;
 	char problems[512]; /* about the whole; "" = none */
 	char last_status[512];
 	bool last_reload_ok;

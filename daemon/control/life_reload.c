@@ -158,7 +158,7 @@ int life_reload(void *arg, bool dry_run, char *ret_text, size_t size)
 	life->last_reload_ok = r == 0;
 	if (r == 0) {
 		life->last_reload_error[0] = '\0';
-		life->last_reload_unix_s = clock_wall_s();
+		life->last_reload_unix_s = clock_unix_s();
 		log_notice("reloaded %s", life->conf->path);
 	} else {
 		life->n_reload_failures++;

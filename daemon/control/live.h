@@ -50,18 +50,19 @@ struct live_port {
 	char interface[IF_NAMESIZE];
 	enum port_state state;
 	char problem[256];
+	uint64_t n_map_update_failures; /* XSKMAP slots that could not be filled or emptied */
 	struct port_prog *prog;
 	bool is_attached;
 	bool is_pinned;
 	bool pin_is_inherited; /* it was there before this daemon */
-	bool is_detached; /* the operator's wish; survives a rebuild */
+	bool is_detached;      /* the operator's wish; survives a rebuild */
 	bool is_generic;
 	int promiscuous_fd;
 	enum xsk_mode mode; /* XSK_MODE_N until settled */
 	struct live_lane *lanes[CONF_MAX_QUEUES];
-	struct queue_totals *totals; /* CONF_MAX_QUEUES of them */
+	struct queue_totals *totals;         /* CONF_MAX_QUEUES of them */
 	uint64_t verdict_totals[SLUICE_V_N]; /* of all programs before the present one */
-	uint64_t verdict_base[SLUICE_V_N];   /* … of those, what the present link's had not counted */
+	uint64_t verdict_base[SLUICE_V_N]; /* … of those, what the present link's had not counted */
 	uint64_t n_rebinds;
 	bool was_built;            /* for n_rebinds */
 	uint64_t first_failure_ns; /* of the present attempt to build; 0 = none */
@@ -98,13 +99,14 @@ struct engine {
 	struct links *links;
 	char bpf_dir[CONF_PATH_BYTES]; /* as configured */
 	char pin_dir[CONF_PATH_BYTES]; /* resolved and claimed; "" until a drop port needs it */
-	int pin_dir_fd;		       /* the claim; -1 = none */
+	int pin_dir_fd;                /* the claim; -1 = none */
 	struct offload_record *offloads;
 	struct plan *plan; /* NULL before the first apply */
 	struct live_port **ports;
 	struct live_worker **workers;
-	struct retired_prog *retired; /* freed once every worker has a set that knows none of them */
-	uint32_t n_abandoned;	      /* workers that hung and were left behind */
+	struct retired_prog
+		*retired;     /* freed once every worker has a set that knows none of them */
+	uint32_t n_abandoned; /* workers that hung and were left behind */
 };
 
 /* --- engine_close.c, engine_build.c: sets of ports, as flags per plan port

@@ -53,11 +53,10 @@ static void emit_log_messages(const struct metrics_page *page, const struct metr
 			       log_count(levels[i].level));
 }
 
-/* No call site is rate-limited so far; the series is there for the alert that will want it. */
 static void emit_log_suppressed(const struct metrics_page *page,
 				const struct metrics_family *family)
 {
-	metrics_sample(page->out, family->name, "", 0);
+	metrics_sample(page->out, family->name, "", log_n_suppressed());
 }
 
 static void emit_scrape_duration(const struct metrics_page *page,

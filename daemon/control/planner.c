@@ -83,8 +83,7 @@ static void restore_links(const struct plan_notes *notes, const struct plan *pre
 		if (array[note->port].ifindex != previous->ports[note->port].link.ifindex)
 			array[note->port] = (struct link){.numa_node = -1};
 		else
-			array[note->port] =
-				link_to_keep(previous, note->port, &array[note->port]);
+			array[note->port] = link_to_keep(previous, note->port, &array[note->port]);
 		snprintf(array[note->port].name, sizeof(array[0].name), "%s",
 			 previous->ports[note->port].conf->interface);
 	}
@@ -97,8 +96,8 @@ static void restore_cpus(const struct plan_notes *notes, const struct plan *prev
 	bool is_whole = false;
 
 	for (uint32_t i = 0; i < notes->n; i++)
-		is_whole |= notes->notes[i].severity == PLAN_ERROR &&
-			    notes->notes[i].port == PLAN_NONE;
+		is_whole |=
+			notes->notes[i].severity == PLAN_ERROR && notes->notes[i].port == PLAN_NONE;
 	for (unsigned cpu = 0; is_whole && cpu < TOPO_MAX_CPUS; cpu++) {
 		if (!previous->cpus[cpu])
 			continue;

@@ -186,10 +186,11 @@ static int attach_in_mode(struct engine *engine, uint32_t index, bool generic)
 			r = -EEXIST; /* waiting cannot help */
 		explain_attach(r, plan_port, generic, &conflict, text, sizeof(text));
 		if (conflict.pin_is_foreign)
-			snprintf(text, sizeof(text),
-				 "cannot attach to %s: what is pinned in %s/%s is not sluiced's; move it "
-				 "away or set bpf_dir",
-				 plan_port->conf->interface, engine->pin_dir, port->name);
+			snprintf(
+				text, sizeof(text),
+				"cannot attach to %s: what is pinned in %s/%s is not sluiced's; move it "
+				"away or set bpf_dir",
+				plan_port->conf->interface, engine->pin_dir, port->name);
 		port_set_problem(port, "%s", text);
 		return r;
 	}
@@ -563,6 +564,7 @@ int port_open_slots(struct live_port *port)
 			continue;
 		r = port_prog_set_xsk(port->prog, q, lane->lane.xsk.fd);
 		if (r < 0) {
+			port->n_map_update_failures++;
 			port_set_problem(port,
 					 "cannot put the socket of queue %u into the XSKMAP: %s", q,
 					 strerror(-r));
@@ -580,7 +582,8 @@ void port_clear_slots(struct live_port *port)
 
 		if (!lane || !lane->is_slotted)
 			continue;
-		(void)port_prog_clear_xsk(port->prog, q);
+		if (port_prog_clear_xsk(port->prog, q) < 0)
+			port->n_map_update_failures++;
 		lane->is_slotted = false;
 	}
 }

@@ -51,8 +51,7 @@ void status_summarise(struct report *report, const char *problems)
 	out = fmemopen(report->status_line, sizeof(report->status_line), "w");
 	if (!out)
 		return;
-	fprintf(out, "%s%u of %u ports up", report->is_degraded ? "DEGRADED: " : "", n_well,
-		report->n_ports);
+	fprintf(out, "%u of %u ports up", n_well, report->n_ports);
 	for (uint32_t i = 0; i < report->n_ports; i++) {
 		fputs(i == 0 ? ": " : ", ", out);
 		print_port(&report->ports[i], out);

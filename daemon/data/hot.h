@@ -8,6 +8,6 @@
 
 #pragma GCC poison malloc calloc realloc strdup asprintf
 #pragma GCC poison printf fprintf snprintf vsnprintf puts fopen
-#pragma GCC poison log_write log_err log_warning log_notice log_info log_debug
+#pragma GCC poison log_write log_write_at log_err log_warning log_notice log_info log_debug
 #pragma GCC poison pthread_mutex_lock pthread_rwlock_rdlock sem_wait
 #pragma GCC poison sleep usleep nanosleep

@@ -41,9 +41,9 @@ struct port_prog_spec {
 
 /* Why attaching failed, beyond the -errno, for a message that helps. */
 struct port_prog_conflict {
-	uint32_t prog_id; /* of the program found on the interface; 0 = none seen */
-	bool generic;     /* it is attached in generic mode */
-	char name[16];    /* "" unless CAP_SYS_ADMIN lets us look */
+	uint32_t prog_id;    /* of the program found on the interface; 0 = none seen */
+	bool generic;        /* it is attached in generic mode */
+	char name[16];       /* "" unless CAP_SYS_ADMIN lets us look */
 	bool pin_is_foreign; /* what is pinned under the port's name is not ours (-EPERM) */
 };
 

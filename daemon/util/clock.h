@@ -28,15 +28,6 @@ static inline double clock_unix_s(void)
 	return (double)ts.tv_sec + (double)ts.tv_nsec / (double)NSEC_PER_SEC;
 }
 
-/* Seconds since the epoch, for people and Prometheus only. Thread: any. */
-static inline double clock_wall_s(void)
-{
-	struct timespec ts;
-
-	(void)clock_gettime(CLOCK_REALTIME, &ts);
-	return (double)ts.tv_sec + (double)ts.tv_nsec / (double)NSEC_PER_SEC;
-}
-
 /*
  * The kernel's timer frequency, which BPF's jiffies count in. CLOCK_MONOTONIC_COARSE advances
  * by one tick, so its resolution is TICK_NSEC (kernel/time/posix-timers.c,
