@@ -3,6 +3,7 @@
 #include "control/caps.h"
 
 #include <cap-ng.h>
+#include <stdio.h>
 
 #include "util/log.h"
 #include "util/macros.h"
@@ -39,10 +40,12 @@ static bool has(const struct need *need)
 	       (need->has_elder && capng_have_capability(CAPNG_EFFECTIVE, CAP_SYS_ADMIN));
 }
 
-unsigned caps_check(const struct conf *conf)
+unsigned caps_check(const struct conf *conf, char *text, size_t size)
 {
 	unsigned n_missing = 0;
+	size_t used = 0;
 
+	text[0] = '\0';
 	if (capng_get_caps_process() < 0)
 		return 0; /* the kernel will say no itself */
 	for (unsigned i = 0; i < ARRAY_SIZE(needs); i++) {
@@ -50,17 +53,24 @@ unsigned caps_check(const struct conf *conf)
 
 		if (!conf_has_ports(conf, need->sockets_only) || has(need))
 			continue;
-		log_err("capability %s is missing: it is needed for %s; run as root, or add it to "
-			"AmbientCapabilities= and CapabilityBoundingSet= of the unit%s",
-			need->name, need->what,
-			need->sockets_only ? ", or use only `forward = pass` ports" : "");
+		if (used < size)
+			used += (size_t)snprintf(
+				text + used, size - used,
+				"%scapability %s is missing: it is needed for %s; run as root, or add it "
+				"to AmbientCapabilities= and CapabilityBoundingSet= of the unit%s",
+				n_missing ? "\n" : "", need->name, need->what,
+				need->sockets_only ? ", or use only `forward = pass` ports" : "");
 		n_missing++;
 	}
-	if (n_missing == 0 && conf_has_ports(conf, false) &&
-	    !capng_have_capability(CAPNG_EFFECTIVE, CAP_PERFMON) &&
-	    !capng_have_capability(CAPNG_EFFECTIVE, CAP_SYS_ADMIN))
-		log_info(
-			"capability CAP_PERFMON is missing: the XDP program runs 10 to 50 ns slower, "
-			"continuing");
 	return n_missing;
+}
+
+void caps_note_slowness(const struct conf *conf)
+{
+	if (capng_get_caps_process() < 0 || !conf_has_ports(conf, false) ||
+	    capng_have_capability(CAPNG_EFFECTIVE, CAP_PERFMON) ||
+	    capng_have_capability(CAPNG_EFFECTIVE, CAP_SYS_ADMIN))
+		return;
+	log_info("capability CAP_PERFMON is missing: the XDP program runs 10 to 50 ns slower, "
+		 "continuing");
 }

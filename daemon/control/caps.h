@@ -5,10 +5,18 @@
  */
 #pragma once
 
+#include <stddef.h>
+
 #include "control/conf.h"
 
+/* Room for all that can be missing. */
+#define CAPS_TEXT_BYTES 1024
+
 /*
- * Logs a line per missing capability; returns how many are missing. Also notes the absence of
- * CAP_PERFMON, which only costs speed. Thread: control. Reads the effective set by libcap-ng.
+ * Returns how many are missing, with a line for each in `text` (need, feature, way round). Reads
+ * the effective set by libcap-ng. Thread: control.
  */
-unsigned caps_check(const struct conf *conf);
+unsigned caps_check(const struct conf *conf, char *text, size_t size);
+
+/* Logs the absence of CAP_PERFMON, which only costs speed. */
+void caps_note_slowness(const struct conf *conf);

@@ -281,7 +281,7 @@ static char *plan_text(void *arg)
 static char *config_json(void *arg)
 {
 	const struct life *life = arg;
-	char *text = NULL;
+	_cleanup_free_ char *text = NULL;
 	size_t size;
 	FILE *out = open_memstream(&text, &size);
 	int r;
@@ -289,11 +289,7 @@ static char *config_json(void *arg)
 	if (!out)
 		return NULL;
 	r = conf_dump_json(life->conf, out);
-	if (fclose(out) != 0 || r < 0) {
-		free(text);
-		return NULL;
-	}
-	return text;
+	return fclose(out) == 0 && r == 0 ? TAKE_PTR(text) : NULL;
 }
 
 static void counted(void *arg, bool ok)
@@ -470,13 +466,18 @@ static int open_sockets(struct life *life)
 
 static int start(struct life *life)
 {
+	char missing[CAPS_TEXT_BYTES];
 	int r;
 
 	life->last_reload_ok = true;
 	life->start_unix_s = life->last_reload_unix_s = clock_unix_s();
 	(void)topo_read("/sys", &life->topo);
-	if (caps_check(life->conf) > 0)
+	if (caps_check(life->conf, missing, sizeof(missing)) > 0) {
+		for (char *rest = missing, *line; (line = strsep(&rest, "\n"));)
+			log_err("%s", line);
 		return -EPERM;
+	}
+	caps_note_slowness(life->conf);
 	if ((r = sd_event_default(&life->event)) < 0 || (r = open_engine(life)) < 0)
 		return r;
 	/* Another daemon that answers here would fight over the same ports: found before touching

@@ -88,10 +88,8 @@ static int prepare_reload(struct life *life, struct conf **ret_conf, struct plan
 		return -EINVAL;
 	}
 	r = refuse_restart_changes(life->conf, conf, text, size);
-	if (r == 0 && caps_check(conf) > 0) {
-		snprintf(text, size, "capabilities are missing, see the log");
+	if (r == 0 && caps_check(conf, text, size) > 0)
 		r = -EPERM;
-	}
 	if (r == 0) {
 		r = planner_make(life->links, engine_plan(life->engine), conf, &plan, &notes);
 		if (r < 0 && planner_error_text(&notes, text, size) == 0)
