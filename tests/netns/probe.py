@@ -11,11 +11,12 @@ hang one thread of a process.
             probe.wait_for("answered")
             probe.require("answered", since=hung + 0.150)
 
-lane() makes the link: its host end carries an address. Neighbours are permanent: ARP must not
+lane() makes a link whose host end carries an address. Neighbours are permanent: ARP must not
 decide what is measured.
 """
 import contextlib
 import ctypes
+import json
 import os
 import select
 import socket
@@ -24,7 +25,7 @@ import threading
 import time
 from collections import Counter
 
-from lib import wait_for
+from lib import run, wait_for
 
 ETH_P_ALL = 0x0003
 ETH_P_IP = 0x0800
@@ -63,6 +64,91 @@ def packet_socket(net, ns, ifname, protocol):
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
         sock.bind((ifname, 0))
         return sock
+
+
+@contextlib.contextmanager
+def arrivals(net, ns, ifname):
+    """A function that says how many frames have come in on an interface so far."""
+    with packet_socket(net, ns, ifname, ETH_P_ALL) as sock:
+        sock.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 8 * RECEIVE_BUFFER_BYTES)
+        total = 0
+
+        def count():
+            nonlocal total
+            while True:
+                try:
+                    _, (_, _, direction, *_) = sock.recvfrom(64)
+                except BlockingIOError:
+                    return total
+                total += direction != socket.PACKET_OUTGOING
+        yield count
+
+
+# --- frames ------------------------------------------------------------------------------------
+
+def _checksum(data):
+    total = sum(struct.unpack(f"!{len(data) // 2}H", data))
+    while total >> 16:
+        total = (total & 0xffff) + (total >> 16)
+    return total ^ 0xffff
+
+
+def _mac(text):
+    return bytes.fromhex(text.replace(":", ""))
+
+
+def echo_request(dst_mac, src_mac, dst_ip, src_ip, ident, seq):
+    """An Ethernet frame of 60 bytes."""
+    payload = bytes(18)
+    head = struct.pack("!BBHHH", ECHO_REQUEST, 0, 0, ident, seq)
+    head = head[:2] + struct.pack("!H", _checksum(head + payload)) + head[4:]
+    ip = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 20 + len(head) + len(payload), 0, 0, 64, 1, 0,
+                     socket.inet_aton(src_ip), socket.inet_aton(dst_ip))
+    ip = ip[:10] + struct.pack("!H", _checksum(ip)) + ip[12:]
+    return _mac(dst_mac) + _mac(src_mac) + struct.pack("!H", ETH_P_IP) + ip + head + payload
+
+
+def echo_of(frame, ident):
+    """(type, sequence number) of an echo request or reply with this identity, else None."""
+    if len(frame) < 42 or frame[12:14] != b"\x08\x00" or frame[23] != 1:
+        return None
+    kind, _, _, got_ident, seq = struct.unpack_from("!BBHHH", frame, 34)
+    return (kind, seq) if got_ident == ident else None
+
+
+# --- links -------------------------------------------------------------------------------------
+
+def addresses(ifname):
+    """(the host's address on one of its interfaces, that of its neighbour there)."""
+    net = int("".join(c for c in ifname if c.isdigit()) or 0)
+    return f"10.9.{net}.1", f"10.9.{net}.2"
+
+
+def lane(net, ns, ifname, host_ns, host_if, queues=1):
+    """
+    A veth pair whose host end has an address and knows its neighbour. As net.veth(), in a third
+    of the commands; settled() waits for the carrier of all.
+    """
+    host, neighbour = addresses(host_if)
+    host_mac, mac = (f"02:00:0a:09:{int(host.split('.')[2]):02x}:{end:02x}" for end in (1, 2))
+    run("ip", "link", "add", ifname, "netns", net.real(ns), "address", mac,
+        "numrxqueues", queues, "numtxqueues", queues, "type", "veth",
+        "peer", "name", host_if, "netns", net.real(host_ns), "address", host_mac,
+        "numrxqueues", queues, "numtxqueues", queues)
+    plain = "ethtool -K {0} tx off gro off gso off && ip link set {0} up"
+    net.run(ns, "sh", "-c", plain.format(ifname))
+    net.run(host_ns, "sh", "-c", plain.format(host_if) + f" && ip addr add {host}/24 dev {host_if}"
+            f" && ip neigh replace {neighbour} lladdr {mac} dev {host_if} nud permanent")
+
+
+def settled(net, *namespaces):
+    """Waits until every veth of these namespaces is up."""
+    def up():
+        links = [link for ns in namespaces for link in json.loads(
+            net.ip(ns, "-j", "link", "show", "type", "veth").stdout)]
+        return all(link["operstate"] == "UP" for link in links)
+    wait_for(up, f"every link of {namespaces} is up")
+    return net
 
 
 @contextlib.contextmanager

@@ -14,7 +14,7 @@ from contextlib import ExitStack
 import pytest
 
 from lib import wait_for
-from probe import Probe, hang, lane, worker_tid
+from probe import Probe, hang, lane, settled, worker_tid
 
 # When an XDP program comes to a veth or goes, the driver throws away what is in its ring
 # (veth_napi_del, ptr_ring_cleanup): the frame of that moment, and no fault of ours.
@@ -48,7 +48,7 @@ def host(net):
     net.ns("h"), net.ns("o")
     for i in range(6):
         lane(net, "o", f"o{i}", "h", f"p{i}")
-    return net
+    return settled(net, "h", "o")
 
 
 class Probes:

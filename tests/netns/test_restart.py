@@ -3,6 +3,7 @@
 Coming and going under traffic: restarts in a row, what a stop leaves behind (nothing), whether
 each frame of that moment is accounted for, and meeting somebody else on the interface.
 """
+import contextlib
 import json
 import os
 import re
@@ -11,7 +12,7 @@ import signal
 import pytest
 
 from lib import binary, run, wait_for
-from probe import Probe, lane
+from probe import Probe, lane, settled
 
 PAIR = """
 [port p0]
@@ -40,7 +41,7 @@ def host(net):
     net.ns("h"), net.ns("o")
     for i in range(2):
         lane(net, "o", f"o{i}", "h", f"p{i}")
-    return net
+    return settled(net, "h", "o")
 
 
 @pytest.fixture
@@ -53,29 +54,25 @@ def traffic(host):
 
 # --- what the kernel holds ----------------------------------------------------------------------------
 
-def bpftool(*argv):
-    """The answer, None if there is no such object."""
-    done = run("bpftool", "-j", *argv, check=False)
-    answer = json.loads(done.stdout) if done.stdout.strip() else None
-    return None if isinstance(answer, dict) and "error" in answer else answer
+OBJECT_ID = re.compile(r"(?m)^(prog|map|link)_id:\s+(\d+)")
 
 
-def objects_of(net, interface, ns="h"):
-    """{("prog" | "map" | "link", id)} behind the XDP program of an interface."""
-    prog_id = net.link(ns, interface)["xdp"]["prog"]["id"]
-    prog = bpftool("prog", "show", "id", prog_id)
-    links = [link for link in bpftool("link", "show") or [] if link.get("prog_id") == prog_id]
-    return ({("prog", prog_id)} | {("map", i) for i in prog["map_ids"]} |
-            {("link", link["id"]) for link in links})
+def objects_of(daemon):
+    """{("prog" | "map" | "link", id)}: what the daemon's fds stand for."""
+    found = set()
+    for fd in os.listdir(f"/proc/{daemon.pid}/fdinfo"):
+        with contextlib.suppress(FileNotFoundError), \
+                open(f"/proc/{daemon.pid}/fdinfo/{fd}") as info:
+            found |= {(kind, int(number)) for kind, number in OBJECT_ID.findall(info.read())}
+    return found
 
 
 def wait_gone(objects):
-    left = set(objects)
-
-    def gone():
-        left.difference_update({o for o in left if bpftool(o[0], "show", "id", o[1]) is None})
-        return not left
-    wait_for(gone, f"{len(objects)} BPF objects are gone")
+    """The kernel frees them a grace period or two after the last reference."""
+    def left():
+        return {(kind, o["id"]) for kind in ("prog", "map", "link")
+                for o in json.loads(run("bpftool", "-j", kind, "show").stdout or "[]")} & objects
+    wait_for(lambda: not left(), f"{len(objects)} BPF objects are gone")
 
 
 def sockets_in(net, ns="h"):
@@ -85,8 +82,18 @@ def sockets_in(net, ns="h"):
 
 
 def fds_of(daemon):
-    return sorted(re.sub(r"\d+", "", os.readlink(f"/proc/{daemon.pid}/fd/{fd}"))
-                  for fd in os.listdir(f"/proc/{daemon.pid}/fd"))
+    """What its fds are, once five looks in a row agree: some are open for a moment only."""
+    seen = []
+
+    def look():
+        names = []
+        for fd in os.listdir(f"/proc/{daemon.pid}/fd"):
+            with contextlib.suppress(FileNotFoundError):
+                names.append(re.sub(r"\d+", "", os.readlink(f"/proc/{daemon.pid}/fd/{fd}")))
+        seen.append(sorted(names))
+        return len(seen) >= 5 and all(names == seen[-1] for names in seen[-5:])
+    wait_for(look, "the daemon's fds are steady")
+    return seen[-1]
 
 
 def rss_kib(daemon):
@@ -117,7 +124,7 @@ def test_restarts_in_a_row(host, traffic, end, times):
     for _ in range(times):
         daemon.start()
         assert "forwarding p0" in daemon.log()
-        objects |= objects_of(host, "p0") | objects_of(host, "p1")
+        objects |= objects_of(daemon)
         fds = fds or fds_of(daemon)
         assert fds_of(daemon) == fds
         getattr(daemon, end)()
@@ -137,13 +144,13 @@ def test_reloads_in_a_row(host, traffic):
     daemon = host.daemon("h", texts[0])
     objects = set()
     for i in range(20):
-        objects |= objects_of(host, "p0") | objects_of(host, "p1")
+        objects |= objects_of(daemon)
         daemon.reload(texts[(i + 1) % 2])
         if i == 4:
             fds, dirty_kib = fds_of(daemon), rss_kib(daemon)
     assert fds_of(daemon) == fds
     assert rss_kib(daemon) - dirty_kib <= 256
-    wait_gone(objects - objects_of(host, "p0") - objects_of(host, "p1"))
+    wait_gone(objects - objects_of(daemon))
     assert sockets_in(host) == 2
     assert daemon.metric("sluice_interface_rebinds_total", interface="p0") == 20
     assert daemon.metric("sluice_umem_frames_lost") == 0
@@ -194,7 +201,7 @@ def test_clean_stop_leaves_no_trace(host, bpffs):
     daemon = host.daemon_not_started("h", config(f"bpf_dir = {bpffs}"))
     files = set(os.listdir(daemon.dir)) | {"log"}
     daemon.start()
-    objects = objects_of(host, "p0") | objects_of(host, "p1")
+    objects = objects_of(daemon)
     during = state_of(host, "p0")
     assert during["xdp"] and during["promiscuity"] == 1 and sockets_in(host) == 2
     assert "rx-vlan-offload: off" in during["offloads"]
@@ -215,7 +222,7 @@ def test_foreign_program(host, bpffs, mode, flag):
     run("bpftool", "prog", "load", binary("tools/gen/gen.bpf.o"), path, "type", "xdp")
     host.run("h", "bpftool", "net", "attach", flag, "pinned", path, "dev", "p0")
     theirs = host.link("h", "p0")["xdp"]
-    prog = bpftool("prog", "show", "pinned", path)
+    prog = json.loads(run("bpftool", "-j", "prog", "show", "pinned", path).stdout)
     daemon = host.daemon_not_started("h", config()).start(ready=False)
     assert daemon.wait() == 1
     off = {"native": "xdp", "generic": "xdpgeneric"}[mode]
@@ -233,7 +240,7 @@ def test_second_daemon(host):
     first = host.daemon("h", config())
     with Probe(host, ("o", "o0"), ("h", "p0"), ("o", "o1")) as wire:
         since = wire.wait_for("crossed")
-        before = objects_of(host, "p0")
+        before = objects_of(first)
         same_socket = host.daemon_not_started(
             "h", config(f"control_socket = {first.control_path}")).start(ready=False)
         assert same_socket.wait() == 1
@@ -241,11 +248,12 @@ def test_second_daemon(host):
             in same_socket.log()
         same_port = host.daemon_not_started("h", config()).start(ready=False)
         assert same_port.wait() == 1
-        prog_id = next(i for kind, i in before if kind == "prog")
+        prog_id = host.link("h", "p0")["xdp"]["prog"]["id"]
+        assert ("prog", prog_id) in before
         assert f"another XDP program is there: id {prog_id} (sluice_redirect), native mode" \
             in same_port.log()
         assert first.control("ping")["ok"] is True
-        assert objects_of(host, "p0") == before
+        assert objects_of(first) == before
         wire.wait_for("crossed")
         wire.require("crossed", since)
     assert state_of(host, "p0")["promiscuity"] == 1
