@@ -227,11 +227,10 @@ class Testpmd(Candidate):
         vdevs = [f"--vdev=net_af_xdp{i},iface=p{i},start_queue=0,queue_count=1,busy_budget=0"
                  for i in (0, 1)]
         self.process = self.bench.popen(
-            # Into a pipe it would keep READY to itself.
-            "box", "stdbuf", "-oL", "dpdk-testpmd", *self.EAL,
-            f"--file-prefix={self.bench.real('t')}", *vdevs, "--", *self.FORWARD,
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT, text=True)
+            # stdbuf: into a pipe it would keep READY to itself
+            "box", "stdbuf", "-oL", "dpdk-testpmd", *self.EAL, *vdevs, "--", *self.FORWARD,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            env={**os.environ, "RUNTIME_DIRECTORY": str(self.bench.dir)})
         said = []
         for line in self.process.stdout:
             said.append(line)
