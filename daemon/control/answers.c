@@ -267,6 +267,7 @@ static struct json_object *queue_object(const struct report *report, const struc
 	put_bool(object, "busy_poll", queue->busy_poll_active, failed);
 	put_count(object, "rx_waiting", queue->rx_waiting, failed);
 	put_count(object, "in_tx", queue->in_tx, failed);
+	put_count(object, "tx_abandoned", queue->tx_abandoned, failed);
 	put_lane_counters(object, &queue->counters, failed);
 	put(object, "xsk", xsk_object(&queue->xsk, failed), failed);
 	return object;
@@ -341,7 +342,7 @@ struct json_object *answer_workers(const struct report *report)
 
 struct port_sums {
 	uint64_t rx, forwarded, drops, tx, completed;
-	uint64_t pending, waiting, rx_dropped, rx_ring_full;
+	uint64_t pending, abandoned, waiting, rx_dropped, rx_ring_full;
 };
 
 static void add_queue(struct port_sums *sums, const struct report_queue *queue)
@@ -353,6 +354,7 @@ static void add_queue(struct port_sums *sums, const struct report_queue *queue)
 	sums->tx += queue->counters.tx_packets;
 	sums->completed += queue->counters.tx_completed;
 	sums->pending += queue->in_tx;
+	sums->abandoned += queue->tx_abandoned;
 	sums->waiting += queue->rx_waiting;
 	sums->rx_dropped += queue->xsk.rx_dropped;
 	sums->rx_ring_full += queue->xsk.rx_ring_full;
@@ -422,7 +424,8 @@ static struct json_object *identities_of(const struct report_port *port,
 	       identity("ingress", sums->rx, sums->forwarded + sums->drops, io_balanced, failed),
 	       failed);
 	append(array,
-	       identity("egress", sums->tx, sums->completed + sums->pending, io_balanced, failed),
+	       identity("egress", sums->tx, sums->completed + sums->pending + sums->abandoned,
+			io_balanced, failed),
 	       failed);
 	return array;
 }
@@ -456,6 +459,7 @@ static struct json_object *port_drops(const struct report_port *port, uint64_t *
 	put_count(object, "transmitted", sums.tx, failed);
 	put_count(object, "completed", sums.completed, failed);
 	put_count(object, "in_tx", sums.pending, failed);
+	put_count(object, "abandoned", sums.abandoned, failed);
 	put(object, "identities", identities_of(port, &sums, &is_balanced, failed), failed);
 	put_bool(object, "balanced", is_balanced, failed);
 	put_count(object, "lost", lost, failed);

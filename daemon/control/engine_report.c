@@ -49,6 +49,7 @@ static void report_queue(const struct engine *engine, uint32_t index, uint32_t q
 	queue->worker = plan_worker_of(engine->plan, index, q);
 	queue->counters = port->totals[q].counters;
 	queue->xsk = port->totals[q].xsk;
+	queue->tx_abandoned = port->totals[q].tx_abandoned;
 	if (!live)
 		return;
 	queue->is_bound = live->is_slotted;

@@ -42,6 +42,7 @@ struct live_lane {
 struct queue_totals {
 	struct lane_counters counters;
 	struct report_xsk xsk;
+	uint64_t tx_abandoned; /* never completed: the device went, or stood still for too long */
 };
 
 struct live_port {
@@ -133,6 +134,12 @@ static inline bool *engine_alloc_flags(uint32_t n)
 	return calloc(MAX(n, 1), sizeof(bool));
 }
 
+/* Reads what the lanes have counted into the totals, closes and frees them. */
+void port_close_lanes(struct live_port *port);
+
+/* The same for lanes that a hanging worker may still touch: they are left as they are. */
+void port_abandon_lanes(struct live_port *port);
+
 /* Closes the lanes of the flagged ports in the order of design.md §4.5. Programs stay attached. */
 void engine_close_ports(struct engine *engine, const bool *closing);
 
@@ -165,9 +172,6 @@ int port_open_slots(struct live_port *port);
 
 /* First step of removal; a grace period must follow (kern/grace.h). */
 void port_clear_slots(struct live_port *port);
-
-/* Reads what the lanes have counted into the totals, closes and frees them. */
-void port_close_lanes(struct live_port *port);
 
 /* Never served by anybody, so that a failure leaves nothing of it: not even a pin. */
 bool port_is_new(const struct live_port *port);

@@ -129,16 +129,23 @@ static void walk_workers(const struct report_port *port, const struct walk *walk
 
 static void walk_transmit(const struct report_port *port, const struct walk *walk)
 {
-	const struct loss loss = {
-		LOSS_TRANSMIT,
-		"tx_dropped",
-		"the kernel or the driver dropped it on the way out (anybody's packets)",
-		"the link is full or its qdisc drops (tc -s qdisc; ethtool -S)",
-		port->link.tx_dropped,
-		false,
+	uint64_t n_abandoned = 0;
+
+	for (uint32_t q = 0; q < port->n_queues; q++)
+		n_abandoned += port->queues[q].tx_abandoned;
+	const struct loss losses[] = {
+		{LOSS_TRANSMIT, "tx_dropped",
+		 "the kernel or the driver dropped it on the way out (anybody's packets)",
+		 "the link is full or its qdisc drops (tc -s qdisc; ethtool -S)",
+		 port->link.tx_dropped, false},
+		{LOSS_TRANSMIT, "abandoned",
+		 "on its way out when the socket was closed; the kernel never confirmed it",
+		 "the interface went away, or sent nothing for 200 ms while it was rebuilt",
+		 n_abandoned, false},
 	};
 
-	walk->fn(&loss, walk->arg);
+	for (size_t i = 0; i < ARRAY_SIZE(losses); i++)
+		walk->fn(&losses[i], walk->arg);
 }
 
 void losses_of_port(const struct report_port *port, void (*fn)(const struct loss *loss, void *arg),

@@ -587,19 +587,3 @@ void port_clear_slots(struct live_port *port)
 		lane->is_slotted = false;
 	}
 }
-
-void port_close_lanes(struct live_port *port)
-{
-	for (unsigned q = 0; q < CONF_MAX_QUEUES; q++) {
-		struct live_lane *live = port->lanes[q];
-
-		if (!live)
-			continue;
-		lane_counters_add(&port->totals[q].counters, &live->lane.counters);
-		/* The kernel's counters end with the socket. */
-		report_xsk_add(&port->totals[q].xsk, &live->lane.xsk);
-		xsk_close(&live->lane.xsk);
-		free(live);
-		port->lanes[q] = NULL;
-	}
-}

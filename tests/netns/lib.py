@@ -364,10 +364,7 @@ class Daemon:
 
     def wait(self, deadline_s=10.0):
         """The exit status, once it has ended by itself or by a signal sent before."""
-        def ended():
-            self._drain()  # a full socket would hold it up
-            return not self.is_running()
-        wait_for(ended, "sluiced ended", deadline_s)
+        wait_for(lambda: not self.is_running(), "sluiced ended", deadline_s)
         return self.process.returncode
 
     def stop(self, status=0, deadline_s=20.0):

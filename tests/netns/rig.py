@@ -111,9 +111,9 @@ def assert_only_grows(before, after):
             assert value == 0, f"{key} was {value} and is gone"
 
 
-def crosses(net, tx, rx, count=200, **kwargs):
+def crosses(net, tx, rx, *argv, count=200):
     """Sends `count` frames into one end of a wire and has every one of them at the other."""
-    report = net.gen_run("a", tx, "a", rx, "--count", count, "--rate", "20k", **kwargs)
+    report = net.gen_run("a", tx, "a", rx, "--count", count, "--rate", "20k", *argv)
     assert report["intact"] is True
 
 

@@ -110,10 +110,11 @@ class Books:
                       self.queue("receive_packets_total", i, queue=q),
                       self.queue("forwarded_packets_total", i, queue=q) +
                       self.drops(i, queue=q))
-                equal(f"{i} queue {q}: transmitted = completed + pending",
+                equal(f"{i} queue {q}: transmitted = completed + pending + abandoned",
                       self.queue("transmit_packets_total", i, queue=q),
                       self.queue("transmit_completed_packets_total", i, queue=q) +
-                      self.queue("transmit_pending_packets", i, queue=q))
+                      self.queue("transmit_pending_packets", i, queue=q) +
+                      self.queue("transmit_abandoned_packets_total", i, queue=q))
             total["forwarded"] += self.queue("forwarded_packets_total", i)
             total["transmit"] += self.queue("transmit_packets_total", i)
             equal(f"{i}: bad completions", self.sum("sluice_xsk_bad_completions_total",

@@ -46,6 +46,7 @@ static void make_queue(struct report_queue *queue, uint32_t port, uint32_t q)
 	queue->is_zerocopy = port == 1;
 	queue->rx_waiting = 3 + q;
 	queue->in_tx = 5 + q;
+	queue->tx_abandoned = 7 + q;
 	for (int reason = 0; reason < DROP_N; reason++) {
 		counters->drops[reason] = 10 + (uint64_t)reason;
 		n_drops += counters->drops[reason];
@@ -55,7 +56,7 @@ static void make_queue(struct report_queue *queue, uint32_t port, uint32_t q)
 	counters->rx_bytes = counters->rx_packets * 60;
 	counters->tx_packets = n;
 	counters->tx_bytes = n * 60;
-	counters->tx_completed = n - queue->in_tx;
+	counters->tx_completed = n - queue->in_tx - queue->tx_abandoned;
 	counters->copied = 700 + q;
 	counters->fill_posted = 800 + q;
 	counters->fill_taken = 900 + q;

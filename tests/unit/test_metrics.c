@@ -200,7 +200,9 @@ static void test_identities_can_be_computed_from_the_page(void **state)
 		assert_true(
 			page_sum(page, "sluice_queue_transmit_packets_total", in, NULL) ==
 			page_sum(page, "sluice_queue_transmit_completed_packets_total", in, NULL) +
-				page_sum(page, "sluice_queue_transmit_pending_packets", in, NULL));
+				page_sum(page, "sluice_queue_transmit_pending_packets", in, NULL) +
+				page_sum(page, "sluice_queue_transmit_abandoned_packets_total", in,
+					 NULL));
 		assert_true(
 			page_sum(page, "sluice_xdp_packets_total", in, "action=\"redirect\"") ==
 			page_sum(page, "sluice_queue_receive_packets_total", in, NULL) +

@@ -167,7 +167,7 @@ class Drops(DaemonCase):
         self.assertEqual(lan["lost_by_place"]["nic"], 302 + 312)
         self.assertEqual(lan["lost_by_place"]["worker"], 4 * (10 + 11 + 12 + 13 + 14 + 15))
         self.assertEqual(lan["lost_by_place"]["socket"], 4 * (21 + 51) + 12)
-        self.assertEqual(lan["lost_by_place"]["transmit"], 322)
+        self.assertEqual(lan["lost_by_place"]["transmit"], 322 + 4 * 7 + 6)
 
     def test_a_fallback_is_a_loss_only_where_it_drops(self):
         wan, lan = self.drops()["ports"]

@@ -23,6 +23,7 @@ static void print_way(struct json_object *port)
 		{"completed", "sent"},
 		{"rx_waiting", "waiting in rx rings"},
 		{"in_tx", "being sent"},
+		{"abandoned", "given up unsent"},
 	};
 	char buf[32];
 
