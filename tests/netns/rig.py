@@ -113,7 +113,8 @@ def assert_only_grows(before, after):
 
 def crosses(net, tx, rx, *argv, count=200):
     """Sends `count` frames into one end of a wire and has every one of them at the other."""
-    report = net.gen_run("a", tx, "a", rx, "--count", count, "--rate", "20k", *argv)
+    report = net.gen_run("a", tx, "a", rx, "--count", count, "--rate", "20k",
+                         "--idle-timeout", "3s", *argv)
     assert report["intact"] is True
 
 

@@ -255,14 +255,15 @@ def test_a_new_mtu_is_obeyed(net, daemon):
 
 
 def test_an_mtu_that_does_not_fit_is_named_and_forwarding_goes_on(net, daemon):
-    # veth refuses such an MTU while a program is on it; the frames' room is what is left to exceed.
-    done = net.ip("d", "link", "set", "l0", "mtu", "1771", check=False)
-    if done.returncode == 0:
+    with nothing_lost(net, daemon, WIRES[0]):
+        net.ip("d", "link", "set", "l0", "mtu", "1771")
         wait_status(daemon, "MTU 1771 of l0 is more than 1770")
-        both_ways(net)
-        net.ip("d", "link", "set", "l0", "mtu", "1500")
+        assert daemon.metric("sluice_degraded") == 1
+        net.ip("d", "link", "set", "l0", "mtu", "1770")
         wait_no_status(daemon, "MTU")
-    both_ways(net)
+    wait_for(lambda: re.search(r"mtu +1770", ask(daemon, "show plan")["text"]), "the plan knows")
+    assert daemon.metric("sluice_degraded") == 0
+    assert rebinds(daemon, "l0") == 0
 
 
 # --- What makes an interface unfit ---------------------------------------------------------------
@@ -375,7 +376,10 @@ def xdp_link(net, ifname):
     return found
 
 
-def test_a_program_taken_off_is_attached_again(net, daemon):
+@pytest.mark.parametrize("on_failure", ["pass", "drop"])
+def test_a_program_taken_off_is_attached_again(net, on_failure):
+    wires(net)
+    daemon = net.daemon("d", config(l={"on_failure": on_failure}))
     before = prog_id(net, "l0")
     with nothing_lost(net, daemon):
         net.run("d", "bpftool", "link", "detach", "id", xdp_link(net, "l0"))
@@ -385,6 +389,12 @@ def test_a_program_taken_off_is_attached_again(net, daemon):
     daemon.wait_log("port l: the XDP program was taken off l0")
     assert ports(daemon)["l"]["problem"] == ""
     assert rebinds(daemon, "x0") == rebinds(daemon, "w0") == 0
+    pinned = on_failure == "drop"
+    assert daemon.metric("sluice_interface_pinned", interface="l0") == pinned
+    daemon.stop()
+    assert (prog_id(net, "l0") is not None) == pinned
+    run(binary("daemon/sluiced"), "-c", daemon.config_path, "--detach", check=False)
+    assert prog_id(net, "l0") is None
 
 
 def test_cpus_taken_away_are_named(net, daemon):
