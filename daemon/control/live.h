@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The live objects behind a plan, private to engine*.c, port.c and crew.c.
+ * The live objects behind a plan, private to engine*.c, port*.c and crew.c.
  *
  *   engine ── ports[i]    struct live_port    program, sockets, totals of plan->ports[i]
  *          └─ workers[i]  struct live_worker  thread, UMEMs, sets of plan->workers[i]
@@ -149,7 +149,7 @@ void engine_close_ports(struct engine *engine, const bool *closing);
  */
 int engine_build_ports(struct engine *engine, bool *due);
 
-/* --- port.c: one port's program, sockets and slots
+/* --- port.c, port_lanes.c: one port's program, sockets and slots
  * ------------------------------------------------ */
 
 struct live_port *port_new(const char *name);
