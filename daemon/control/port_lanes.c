@@ -146,6 +146,17 @@ void port_clear_slots(struct live_port *port)
 	}
 }
 
+/* What a lane has counted outlives it; the kernel's own counters end with the socket. */
+static void keep_counts(struct queue_totals *totals, const struct live_lane *live)
+{
+	const struct lane_counters *counters = &live->lane.counters;
+
+	lane_counters_add(&totals->counters, counters);
+	totals->tx_abandoned +=
+		counter_read(&counters->tx_packets) - counter_read(&counters->tx_completed);
+	report_xsk_add(&totals->xsk, &live->lane.xsk);
+}
+
 void port_close_lanes(struct live_port *port)
 {
 	for (unsigned q = 0; q < CONF_MAX_QUEUES; q++) {
@@ -153,11 +164,18 @@ void port_close_lanes(struct live_port *port)
 
 		if (!live)
 			continue;
-		lane_counters_add(&port->totals[q].counters, &live->lane.counters);
-		/* The kernel's counters end with the socket. */
-		report_xsk_add(&port->totals[q].xsk, &live->lane.xsk);
+		keep_counts(&port->totals[q], live);
 		xsk_close(&live->lane.xsk);
 		free(live);
+		port->lanes[q] = NULL;
+	}
+}
+
+void port_abandon_lanes(struct live_port *port)
+{
+	for (unsigned q = 0; q < CONF_MAX_QUEUES; q++) {
+		if (port->lanes[q])
+			keep_counts(&port->totals[q], port->lanes[q]);
 		port->lanes[q] = NULL;
 	}
 }
