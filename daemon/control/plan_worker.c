@@ -98,9 +98,26 @@ static void connect_lanes(const struct plan *plan, struct plan_worker *w)
 	}
 }
 
-/* The node that most lanes are on; of equals the one seen first. -1 if no port tells. */
-static int choose_node(const struct plan *plan, const struct plan_worker *w)
+/* CPUs of a node that the workers before this one leave it. */
+static int spare_cpus(const struct plan_builder *b, const struct plan_worker *w, int node)
 {
+	int n = 0;
+
+	for (unsigned cpu = 0; cpu < TOPO_MAX_CPUS; cpu++)
+		n += b->plan->cpus[cpu] && b->topo->cpus[cpu].node == node;
+	for (uint32_t i = 0; i < w->number; i++)
+		n -= b->plan->workers[i].numa_node == node;
+	return n;
+}
+
+/*
+ * The node that most lanes are on; of equals the one with the most CPUs to spare, so that the
+ * workers of a wire between two nodes divide themselves over both; of equals again the first.
+ * -1 if no port tells.
+ */
+static int choose_node(const struct plan_builder *b, const struct plan_worker *w)
+{
+	const struct plan *plan = b->plan;
 	int best = -1;
 	unsigned best_votes = 0;
 
@@ -110,7 +127,9 @@ static int choose_node(const struct plan *plan, const struct plan_worker *w)
 
 		for (uint32_t j = 0; node >= 0 && j < w->n_lanes; j++)
 			votes += plan->ports[w->lanes[j].port].link.numa_node == node;
-		if (votes > best_votes) {
+		if (votes > best_votes ||
+		    (votes == best_votes && node != best &&
+		     spare_cpus(b, w, node) > spare_cpus(b, w, best))) {
 			best = node;
 			best_votes = votes;
 		}
@@ -307,7 +326,7 @@ static void add_worker(struct plan_builder *b, uint32_t group, uint32_t index)
 	for_each_in_group (b->plan, group, port)
 		add_lanes_of_port(b, w, port, place++, n_ports);
 	connect_lanes(b->plan, w);
-	w->numa_node = choose_node(b->plan, w);
+	w->numa_node = choose_node(b, w);
 	mark_remote_lanes(b, w);
 	set_frames(b, w);
 }

@@ -72,6 +72,29 @@ static void test_cpus_of_the_device_node_come_first(void **state)
 	world_fini(&world);
 }
 
+/* As in the guest of the lab: nodes of two CPUs, one NIC on each, and a CPU left for control. */
+static void test_a_wire_between_nodes_uses_the_cpus_of_both(void **state)
+{
+	const int nodes[] = {1, 0, 1};
+	struct world world;
+
+	world_init(&world);
+	for (unsigned cpu = 0; cpu < 8; cpu++)
+		world.topo.cpus[cpu] = (struct topo_cpu){.is_allowed = cpu < 4, .node = cpu >= 2};
+	world_set_link(&world, WAN, 4);
+	world_set_link(&world, LAN, 4);
+	world.links[WAN].numa_node = 0;
+	world.links[LAN].numa_node = 1;
+	world_plan_ok(&world, NULL);
+	assert_int_equal(world.plan->n_workers, ARRAY_SIZE(nodes));
+	for (unsigned i = 0; i < ARRAY_SIZE(nodes); i++) {
+		assert_int_equal(world.plan->workers[i].numa_node, nodes[i]);
+		assert_int_equal(world.topo.cpus[world.plan->workers[i].cpu].node, nodes[i]);
+	}
+	assert_int_equal(world_count_notes(&world, PLAN_WARNING), 0);
+	world_fini(&world);
+}
+
 static void test_the_node_is_that_of_most_lanes(void **state)
 {
 	struct world world;
@@ -185,6 +208,7 @@ int main(void)
 		cmocka_unit_test(test_listed_cpus_are_obeyed),
 		cmocka_unit_test(test_isolated_cpus_come_first),
 		cmocka_unit_test(test_cpus_of_the_device_node_come_first),
+		cmocka_unit_test(test_a_wire_between_nodes_uses_the_cpus_of_both),
 		cmocka_unit_test(test_the_node_is_that_of_most_lanes),
 		cmocka_unit_test(test_more_workers_than_cpus_share_them_evenly),
 		cmocka_unit_test(test_one_cpu_is_shared_with_control),
