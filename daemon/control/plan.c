@@ -60,12 +60,27 @@ static void make_groups(struct plan_builder *b)
 	}
 }
 
+/* A port that went is expected back where it was, so that the workers which go on stay there. */
+static void remember_node(struct plan_builder *b, uint32_t port)
+{
+	struct plan_port *p = &b->plan->ports[port];
+
+	for (uint32_t i = 0; !p->is_present && b->previous && i < b->previous->n_ports; i++) {
+		const struct plan_port *old = &b->previous->ports[i];
+
+		if (strcmp(old->conf->interface, p->conf->interface) == 0)
+			p->link.numa_node = old->link.numa_node;
+	}
+}
+
 static void build(struct plan_builder *b, const struct link *links)
 {
 	struct plan *plan = b->plan;
 
-	for (uint32_t port = 0; port < plan->n_ports; port++)
+	for (uint32_t port = 0; port < plan->n_ports; port++) {
 		add_port(b, port, &links[port]);
+		remember_node(b, port);
+	}
 	make_groups(b);
 	plan_find_cpus(b);
 	for (uint32_t port = 0; port < plan->n_ports; port++) {

@@ -110,6 +110,20 @@ static int spare_cpus(const struct plan_builder *b, const struct plan_worker *w,
 	return n;
 }
 
+/* Lanes that the worker has on a node, or will have when the ports that are absent are back. */
+static unsigned lanes_on(const struct plan_builder *b, const struct plan_worker *w, int node)
+{
+	unsigned n = 0;
+
+	for_each_in_group (b->plan, w->group, port) {
+		const struct plan_port *p = &b->plan->ports[port];
+
+		if (p->link.numa_node == node)
+			n += share_of(b->queues[port].n_expected, w->index, p->n_workers);
+	}
+	return n;
+}
+
 /*
  * The node that most lanes are on; of equals the one with the most CPUs to spare, so that the
  * workers of a wire between two nodes divide themselves over both; of equals again the first.
@@ -117,21 +131,17 @@ static int spare_cpus(const struct plan_builder *b, const struct plan_worker *w,
  */
 static int choose_node(const struct plan_builder *b, const struct plan_worker *w)
 {
-	const struct plan *plan = b->plan;
+	unsigned best_lanes = 0;
 	int best = -1;
-	unsigned best_votes = 0;
 
-	for (uint32_t i = 0; i < w->n_lanes; i++) {
-		int node = plan->ports[w->lanes[i].port].link.numa_node;
-		unsigned votes = 0;
+	for_each_in_group (b->plan, w->group, port) {
+		int node = b->plan->ports[port].link.numa_node;
+		unsigned n = node >= 0 && node != best ? lanes_on(b, w, node) : 0;
 
-		for (uint32_t j = 0; node >= 0 && j < w->n_lanes; j++)
-			votes += plan->ports[w->lanes[j].port].link.numa_node == node;
-		if (votes > best_votes ||
-		    (votes == best_votes && node != best &&
-		     spare_cpus(b, w, node) > spare_cpus(b, w, best))) {
+		if (n > best_lanes || (n > 0 && n == best_lanes &&
+				       spare_cpus(b, w, node) > spare_cpus(b, w, best))) {
 			best = node;
-			best_votes = votes;
+			best_lanes = n;
 		}
 	}
 	return best;

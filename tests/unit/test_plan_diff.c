@@ -296,14 +296,17 @@ static void test_a_queue_exchanged_for_another_replaces_its_worker(void **state)
 	world_fini(&old);
 }
 
-static void test_an_interface_goes_and_comes_back(void **state)
+static void go_and_come_back(int wan_node, int lan_node)
 {
 	struct world with, without;
 	struct plan_diff diff;
 
 	start(&with);
+	with.links[WAN].numa_node = wan_node;
+	with.links[LAN].numa_node = lan_node;
 	world_plan_ok(&with, NULL);
 	start(&without);
+	without.links[WAN].numa_node = wan_node;
 	world_remove_link(&without, LAN);
 	world_plan_ok(&without, with.plan);
 
@@ -330,6 +333,14 @@ static void test_an_interface_goes_and_comes_back(void **state)
 	plan_diff_fini(&diff);
 	world_fini(&without);
 	world_fini(&with);
+}
+
+static void test_an_interface_goes_and_comes_back(void **state)
+{
+	go_and_come_back(-1, -1);
+	/* A wire between nodes: the workers stay where they were. */
+	go_and_come_back(0, 1);
+	go_and_come_back(1, 1);
 }
 
 /* Both ends of a veth pair go at once: the group has no workers, the other notices nothing. */
