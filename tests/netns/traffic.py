@@ -12,9 +12,10 @@ A frame that is missing is looked for in the counters of whoever had it, in the 
     transmitted     = completed + pending                            (per queue)
     completed       = the sink's own counts + tx_dropped of the out port
 
-Only what these books put on the daemon's side is the daemon's loss. A sink that could not keep up
-(this machine has two CPUs, and others use them) says so in its own socket's counters; such a run
-is void, and is repeated a few times.
+Only what these books put on the daemon's side is the daemon's loss. This machine has two CPUs, and
+others use them, so a run may be void, and is then repeated a few times: when the sink could not
+keep up, which its own socket's counters say; or when a fill ring ran dry while the worker waited
+for its CPU for longer than the ring lasts, which the scheduler says.
 """
 import ctypes
 import json
@@ -28,6 +29,7 @@ SCALE_FULL = os.environ.get("SLUICE_FULL") == "1"
 SETTLE_DEADLINE_S = 10
 VOID_RUNS = 3
 SINK_RING = "16384"
+RING = 2048  # frames of a fill ring (control/plan_worker.c, DEFAULT_RING_SIZE)
 CLONE_NEWNET = 0x40000000
 # Of the loss tests: they are about frames, and this machine stops processes for tens of ms.
 PATIENT = "stall_timeout = 5s\n"
@@ -146,14 +148,25 @@ def settled(daemon, deadline_s=SETTLE_DEADLINE_S):
         raise AssertionError(f"{late}: {last[-1]}") from None
 
 
+def waited_for_cpu_s(daemon):
+    """How long the daemon's workers were ready to run and did not, all in all."""
+    waited_ns = 0
+    for worker in ask(daemon, "show workers")["workers"]:
+        path = f"/proc/{daemon.pid}/task/{worker['tid']}/schedstat"
+        with open(path, encoding="ascii") as file:
+            waited_ns += int(file.read().split()[1])
+    return waited_ns / 1e9
+
+
 # --- one run of the generator --------------------------------------------------------------------
 
 class Crossing:
     """What one run did: the generator's and the sink's reports, the books before and after."""
 
-    def __init__(self, sent, got, before, after, way):
+    def __init__(self, sent, got, before, after, way, waited_s=0):
         self.sent, self.got, self.before, self.after = sent, got, before, after
         self.into, self.out = way
+        self.waited_s = waited_s
 
     def delta(self, method, *args, **labels):
         return getattr(self.after, method)(*args, **labels) - \
@@ -176,6 +189,21 @@ class Crossing:
     def sink_losses(self):
         kernel = self.got["kernel"]
         return kernel["rx_dropped"] + kernel["rx_ring_full"]
+
+    def void_because(self):
+        """Why this run says nothing of the daemon; "" if it does."""
+        if self.sink_losses():
+            return f"the sink could not keep up: {self.got['kernel']}"
+        ring_lasts_s = RING / self.sent["frames_per_second"]
+        if set(self.daemon_losses()) == {"rx_dropped"} and self.waited_s > ring_lasts_s:
+            return (f"the workers waited {self.waited_s:.3f} s for their CPU, the ring lasts "
+                    f"{ring_lasts_s:.3f} s: {self.daemon_losses()}")
+        return ""
+
+    def check_intact(self):
+        assert self.daemon_losses() == {}, (self.daemon_losses(), self.waited_s, self.sent,
+                                            self.got)
+        assert self.got["received"] == self.sent["offered"] and self.got["intact"] is True, self.got
 
     def check_path(self, others=0):
         """Every frame of the run is in the books of exactly one; `others` entered beside it."""
@@ -240,36 +268,32 @@ class Box:
     def cross(self, count, *argv, reverse=False, sink=(), status=None, deadline_s=120):
         """Sends `count` frames through the box and returns when they are all accounted for."""
         into, out = self.way(reverse)
-        before = settled(self.daemon)
+        before, waited_s = settled(self.daemon), waited_for_cpu_s(self.daemon)
         with self.net.sink(*self.peer[out], "--expect", count, "--ring", SINK_RING,
                            "--idle-timeout", "1s", *sink) as process:
             sent = self.net.gen(*_send(self.peer[into], count, argv), status=None,
                                 deadline_s=deadline_s)
             got = process.result(status=status, deadline_s=deadline_s)
-        run = Crossing(sent, got, before, settled(self.daemon), (into, out))
+        run = Crossing(sent, got, before, settled(self.daemon), (into, out),
+                       waited_for_cpu_s(self.daemon) - waited_s)
         run.check_path()
         run.check_undamaged()
         return run
 
     def cross_intact(self, count, *argv, **kwargs):
         """The same, and all of them arrive."""
-        for _ in range(VOID_RUNS):
-            run = self.cross(count, *argv, **kwargs)
-            assert run.daemon_losses() == {}, (run.daemon_losses(), run.sent, run.got)
-            if not run.sink_losses():
-                assert (run.got["received"], run.got["intact"]) == (count, True), run.got
-                return run
-        raise AssertionError(f"the sink could not keep up {VOID_RUNS} times: {run.got}")
+        return intact([lambda: [self.cross(count, *argv, **kwargs)]] * VOID_RUNS)[0]
 
     def cross_both_ways(self, count, *argv, deadline_s=120):
         """A generator and a sink at each end, at once; the two Crossings."""
-        before = settled(self.daemon)
+        before, waited_s = settled(self.daemon), waited_for_cpu_s(self.daemon)
         ends = [word for port in self.ports for word in self.peer[port]]
         report = self.net.gen_run(*ends, "--count", count, "--ring", SINK_RING,
                                   "--idle-timeout", "1s", "--bidirectional", *argv, status=None,
                                   deadline_s=deadline_s)
-        after = settled(self.daemon)
-        runs = [Crossing(direction["send"], direction["sink"], before, after, self.way(reverse))
+        after, waited_s = settled(self.daemon), waited_for_cpu_s(self.daemon) - waited_s
+        runs = [Crossing(direction["send"], direction["sink"], before, after, self.way(reverse),
+                         waited_s)
                 for reverse, direction in zip((False, True), report["directions"])]
         for run in runs:
             run.check_path()
@@ -277,16 +301,7 @@ class Box:
         return runs
 
     def cross_both_ways_intact(self, count, *argv, **kwargs):
-        for _ in range(VOID_RUNS):
-            runs = self.cross_both_ways(count, *argv, **kwargs)
-            for run in runs:
-                assert run.daemon_losses() == {}, (run.daemon_losses(), run.sent, run.got)
-            if not any(run.sink_losses() for run in runs):
-                for run in runs:
-                    assert (run.got["received"], run.got["intact"]) == (count, True), run.got
-                return runs
-        raise AssertionError(f"a sink could not keep up {VOID_RUNS} times: "
-                             f"{[run.got for run in runs]}")
+        return intact([lambda: self.cross_both_ways(count, *argv, **kwargs)] * VOID_RUNS)
 
     def play(self, frames, reverse=False, expect=None):
         """Plays frames into one port, one queue; what came out of the other, in order."""
@@ -294,6 +309,19 @@ class Box:
         (ns_in, if_in), (ns_out, if_out) = self.peer[into], self.peer[out]
         return self.net.capture(ns_out, if_out, len(frames) if expect is None else expect,
                                 lambda: self.net.replay(ns_in, if_in, frames))
+
+
+def intact(attempts):
+    """The Crossings of the first attempt that is not void; nothing of theirs was lost."""
+    for attempt in attempts:
+        runs = attempt()
+        reasons = [run.void_because() for run in runs]
+        if not any(reasons):
+            for run in runs:
+                run.check_intact()
+            return runs
+        print("void:", reasons)
+    raise AssertionError(f"{len(attempts)} runs were void, the last one: {reasons}")
 
 
 def _send(peer, count, argv):
