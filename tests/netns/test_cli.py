@@ -8,6 +8,7 @@ import os
 import re
 import socket
 import stat
+import subprocess
 
 import pytest
 
@@ -234,16 +235,19 @@ def test_socket_mode_and_a_second_daemon(net):
 # --- What systemd is told ------------------------------------------------------------------------
 
 def test_ready_is_said_when_all_is_bound_and_not_before(net):
-    """Another program holds an interface at first: there is patience, and no READY."""
+    """Another socket holds a queue at first: there is patience, and no READY."""
     wires(net)
-    sink = net.sink("d", "l0", "--idle-timeout", "60s")
+    holder = net.popen("d", binary("tools/sluice-gen"), "send", "l0", "--rate", "100", "--duration",
+                       "60s", stdout=subprocess.DEVNULL)
+    wait_for(lambda: net.link("d", "l0")["stats64"]["tx"]["packets"] > 0, "queue 0 of l0 is held")
     daemon = Daemon(net, "d", config()).start(ready=False)
     daemon.wait_log(r"port x: forwarding")
     wait_state(daemon, "l", "rebuilding")
     assert daemon.metric("sluice_ready") == 0
     assert daemon.http("/readyz")[0] == 503 and daemon.http("/healthz")[0] == 200
     assert not any(line == "READY=1" for _, line in daemon.notified)
-    sink.stop(status=None)
+    holder.terminate()
+    holder.wait()
     daemon.wait_notified("READY=1", 3.0)
     bound = {key: value for key, value in daemon.metrics().items() if key[0] == "sluice_xsk_bound"}
     assert len(bound) == 4 and set(bound.values()) == {1}
