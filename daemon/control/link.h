@@ -99,7 +99,8 @@ int links_ethtool_event_fd(const struct links *links);
  * Drains pending notifications, at most a bounded number per call, and calls fn once per
  * interface named in them (link, address or master change, channels, features, MTU). A rename is
  * told under both names, provided that link_read() has seen the interface under the old one.
- * `interface` is NULL after an overflow (ENOBUFS) or a default route change: re-read all.
+ * A change of a default route is told of every interface that has been read. `interface` is NULL
+ * after an overflow (ENOBUFS): re-read all.
  * Returns the number of notifications handled or -errno; while it is not 0 there may be more.
  */
 int links_drain(struct links *links, void (*fn)(const char *interface, void *arg), void *arg);

@@ -137,6 +137,13 @@ static void take_address(struct changes *changes, const struct nlmsghdr *nlh)
 		change_name(changes, known->name);
 }
 
+/* Which interface a default route left by before is not told: it may be any that has been read. */
+static void take_default_route(struct changes *changes)
+{
+	for (unsigned i = 0; i < changes->links->n_known; i++)
+		change_name(changes, changes->links->known[i].name);
+}
+
 static void take_event(struct changes *changes, const struct nlmsghdr *nlh)
 {
 	switch (nlh->nlmsg_type) {
@@ -150,7 +157,7 @@ static void take_event(struct changes *changes, const struct nlmsghdr *nlh)
 		break;
 	case RTM_NEWROUTE: /* a default route, by the filter */
 	case RTM_DELROUTE:
-		changes->is_everything = true;
+		take_default_route(changes);
 		break;
 	default:
 		break;
