@@ -7,11 +7,10 @@ import json
 import os
 import re
 import subprocess
-import threading
 
 import pytest
 
-from lib import Daemon, binary, run, wait_for
+from lib import PYTHON, Daemon, binary, run, wait_for
 from hold import held
 from rig import (WIRES, Stream, ask, assert_only_grows, both_ways, config, counters, crosses,
                  nothing_lost, ports, prog_id, state, wait_followed, wait_no_status,
@@ -463,33 +462,27 @@ def test_an_overflow_of_notifications_is_made_good(net, daemon):
     both_ways(net, WIRES[1])
 
 
-def test_a_port_is_followed_while_events_pour_in(net, daemon):
-    """A change must not wait for the others to end: default routes concern every port."""
+# A default route comes or goes every 2 ms: it concerns every port. In real time, for on a busy
+# machine the trickle would have gaps in which the daemon plans after all.
+TRICKLE = """
+import itertools, os, time
+from pyroute2 import IPRoute
+os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
+with IPRoute() as ip:
+    for command in itertools.cycle(("replace", "del")):
+        ip.route(command, dst="default", gateway="198.51.100.2")
+        time.sleep(0.002)
+"""
+
+
+def test_a_port_is_followed_while_events_trickle_in(net, daemon):
+    """A change must not wait until the others end."""
     strangers(net)
     net.addr("d", "st0", "198.51.100.1/24")
     net.up("d", "st0")
-    lines = ["route replace default via 198.51.100.2 dev st0", "route del default"] * 150000
-    flood = net.popen("d", "ip", "-batch", "-", stdin=subprocess.PIPE, text=True)
-    feeder = threading.Thread(target=feed, args=(flood, lines))
-    feeder.start()
-    try:
-        wait_for(lambda: "default" in net.ip("d", "route").stdout, "routes come and go")
-        net.down("a", "l1")
-        wait_for(lambda: sent_into_the_void(net, daemon), "frames for a dead link are dropped", 2.0)
-        assert flood.poll() is None, "the flood ended too early to show anything"
-    finally:
-        flood.kill()
-        feeder.join()
-
-
-def feed(process, lines):
-    try:
-        process.stdin.write("\n".join(lines))
-        process.stdin.close()
-    except (BrokenPipeError, ValueError):
-        pass
-
-
-def sent_into_the_void(net, daemon):
-    net.gen("a", "send", "w1", "--count", "1")
-    return drops(daemon, "w0", "link_down") > 0
+    trickle = net.popen("d", PYTHON, "-c", TRICKLE)
+    wait_for(lambda: "default" in net.ip("d", "route").stdout, "routes come and go")
+    net.down("a", "l1")
+    wait_followed(daemon, "l", "up, no carrier", BACK_S)
+    assert trickle.poll() is None
+    assert daemon.metric("sluice_netlink_resyncs_total") == 0, "nothing has overflowed"
