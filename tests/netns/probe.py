@@ -33,6 +33,7 @@ ECHO_REQUEST, ECHO_REPLY = 8, 0
 CLONE_NEWNET = 0x40000000
 INTERVAL_S = 0.005
 SETTLE_S = 0.03  # after which a probe that nobody saw counts as lost
+LAST_S = 0.2     # for the last ones to come in
 RUN = 20         # like outcomes in a row that make a state
 RECEIVE_BUFFER_BYTES = 1 << 20
 SO_RCVBUFFORCE = 33
@@ -246,6 +247,12 @@ class Probe(threading.Thread):
         return self
 
     def __exit__(self, *exc):
+        self.stop()
+
+    def stop(self):
+        """Sends no more; what is on its way still counts. Twice is fine."""
+        if self._over.is_set():
+            return
         self._over.set()
         self.join()
         for sock in (self._near, self._far):
@@ -263,9 +270,11 @@ class Probe(threading.Thread):
             ready, _, _ = select.select(socks, [], [], max(0, due - time.monotonic()))
             for sock in ready:
                 self._receive(sock)
-        select.select([], [], [], SETTLE_S)
-        for sock in socks:
-            self._receive(sock)
+        quiet_at = time.monotonic() + LAST_S
+        while time.monotonic() < quiet_at:
+            ready, _, _ = select.select(socks, [], [], quiet_at - time.monotonic())
+            for sock in ready:
+                self._receive(sock)
 
     def _send(self, now):
         frame = echo_request(*self._addresses, self._echo_id, len(self.sent))

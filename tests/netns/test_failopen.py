@@ -84,6 +84,11 @@ def start(net, on_failure, bpffs):
     return net.daemon("h", config(on_failure, bpffs if on_failure == "drop" else None))
 
 
+def start_patient(net):
+    """For what is not about stalls: a busy machine may keep a worker from its CPU for 100 ms."""
+    return net.daemon("h", config().replace("100ms", "5s"))
+
+
 # --- one hung worker -------------------------------------------------------------------------------
 
 @pytest.mark.sanitizer
@@ -93,7 +98,7 @@ def test_one_hung_worker(host, probes, bpffs, on_failure):
     daemon = start(host, on_failure, bpffs)
     p = probes()
     p.wire.wait_for("crossed")
-    with host.sink("o", "o3", "--expect", COUNT) as sink:
+    with host.sink("o", "o3", "--expect", COUNT, "--idle-timeout", "5s") as sink:
         sender = host.popen("o", *host.gen_argv("send", "o2", "--count", COUNT, "--rate", RATE))
         hung_at = time.monotonic()
         with hang(worker_tid(daemon, "sluice-w0")):
@@ -106,8 +111,10 @@ def test_one_hung_worker(host, probes, bpffs, on_failure):
     # Only now: what waits in a ring looks lost until the worker goes on.
     p.wire.require(fallback_outcome(on_failure), hung_at + STALL_S, resumed_at)
     p.require_bystanders()
-    fallen = p.wire.counts(hung_at)[fallback_outcome(on_failure)]
-    assert verdicts(daemon, "stale") == fallen > 0
+    p.wire.stop()
+    assert p.wire.counts() == {
+        "crossed": verdicts(daemon, "redirect"),
+        fallback_outcome(on_failure): verdicts(daemon, "stale")}
     assert verdicts(daemon, "stale", "p2") == verdicts(daemon, "no_socket", "p2") == 0
     assert verdicts(daemon, "redirect", "p2") == COUNT
     daemon.stop()
@@ -120,7 +127,6 @@ def test_sigstop_and_sigcont(host, probes, bpffs, on_failure):
     daemon = start(host, on_failure, bpffs)
     p = probes()
     p.wire.wait_for("crossed")
-    before = verdicts(daemon, "stale")
     stopped_at = time.monotonic()
     daemon.signal(signal.SIGSTOP)
     p.wire.wait_for(fallback_outcome(on_failure), stopped_at + STALL_S)
@@ -130,10 +136,12 @@ def test_sigstop_and_sigcont(host, probes, bpffs, on_failure):
     assert crossing_at - continued_at < 1
     p.wire.require(fallback_outcome(on_failure), stopped_at + STALL_S, continued_at)
     p.require_bystanders()
-    # What waited in the rx ring meanwhile was forwarded late, not lost.
-    counts = p.wire.counts(stopped_at)
-    assert verdicts(daemon, "stale") - before == counts[fallback_outcome(on_failure)]
-    assert counts["twice"] == 0
+    p.wire.stop()
+    # What waited in the rx ring meanwhile was forwarded late, not lost. Counted from the start: a
+    # busy machine may have kept the worker from its CPU for 100 ms before, too.
+    assert p.wire.counts() == {
+        "crossed": verdicts(daemon, "redirect"),
+        fallback_outcome(on_failure): verdicts(daemon, "stale")}
     daemon.stop()
 
 
@@ -185,7 +193,7 @@ def test_sigterm(host, probes, bpffs, on_failure):
 
 @pytest.mark.sanitizer
 def test_detach_and_attach_are_instant(host, probes):
-    daemon = start(host, "pass", None)
+    daemon = start_patient(host)
     p = probes()
     p.wire.wait_for("crossed")
     detached_at = time.monotonic()
@@ -210,11 +218,11 @@ def test_detach_and_attach_are_instant(host, probes):
 
 def test_detach_survives_a_rebuild_but_not_a_restart(host, probes):
     """It is the wish of an operator who talks to this daemon, not configuration."""
-    daemon = start(host, "pass", None)
+    daemon = start_patient(host)
     p = probes()
     assert daemon.control("detach *")["ok"] is True
     p.wire.wait_for("answered")
-    daemon.reload(config().replace("100ms", "200ms"))
+    daemon.reload(config().replace("100ms", "4s"))
     since = time.monotonic()
     p.wire.wait_for("answered")
     p.wire.require("answered", since)

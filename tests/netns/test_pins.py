@@ -36,7 +36,7 @@ take_host_traffic = yes
 PASS_PORT = "[port p2]\ninterface = p2\nforward = pass\n"
 
 
-def config(bpf_dir, pair=True, on_failure="drop", extra=""):
+def config(bpf_dir, pair=True, on_failure="drop", extra="stall_timeout = 5s"):
     text = f"[daemon]\nbpf_dir = {bpf_dir}\n" + PASS_PORT
     if pair:
         text += DROP_PAIR.format(extra=extra).replace("= drop", f"= {on_failure}")
@@ -158,7 +158,7 @@ def test_totals_are_carried_over(host, bpffs):
 
 def test_queue_of_no_worker_passes_whatever_happens(host, bpffs):
     """`drop` is for the queues that the plan gave to a worker; queue 1 was always the kernel's."""
-    daemon = host.daemon("h", config(bpffs, extra="queues = 0\n"))
+    daemon = host.daemon("h", config(bpffs, extra="stall_timeout = 5s\nqueues = 0"))
 
     def passed(queue):
         """The frames, of FRAMES sent to p0 on a queue, that the kernel of the host got."""
