@@ -312,7 +312,7 @@ def running(candidate):
         candidate.stop()
 
 
-def wait_flowing(candidate, deadline_s=5.0):
+def wait_flowing(candidate, deadline_s=10.0):
     """Frames arrive at the far end: a candidate may need a moment after it says it is ready."""
     try:
         wait_for(lambda: candidate.bench.counter.rate(0.02) > 0, f"{candidate.name} forwards",
