@@ -310,6 +310,16 @@ int crew_publish(struct engine *engine, uint32_t worker_index, const bool *closi
 	return 0;
 }
 
+static void close_held(struct live_worker *worker)
+{
+	while (worker->held) {
+		struct live_lane *lane = worker->held;
+
+		worker->held = lane->next_held;
+		port_free_lane(lane);
+	}
+}
+
 bool crew_welcome_back(struct engine *engine)
 {
 	bool any = false;
@@ -325,6 +335,9 @@ bool crew_welcome_back(struct engine *engine)
 		engine->n_abandoned--;
 		log_notice("worker %u: responds again", engine->plan->workers[w].number);
 		any = true;
+		/* Its set may name lanes of ports that were closed without it. */
+		if (worker->held && crew_publish(engine, w, NULL, false) == 0)
+			close_held(worker);
 	}
 	return any;
 }
@@ -337,6 +350,7 @@ void crew_free_worker(struct engine *engine, struct live_worker *worker)
 		abandon(engine, worker);
 		return;
 	}
+	close_held(worker);
 	for (uint32_t u = 0; u < worker->worker.n_umems; u++)
 		umem_fini(&worker->worker.umems[u]);
 	free(worker->set);

@@ -58,16 +58,6 @@ static void publish_affected(struct engine *engine, const bool *closing, bool dr
 	}
 }
 
-static bool port_has_hung_worker(const struct engine *engine, uint32_t index)
-{
-	for (uint32_t w = 0; w < engine_n_workers(engine); w++) {
-		if (engine->workers[w]->hangs &&
-		    engine->plan->workers[w].group == engine->plan->ports[index].group)
-			return true;
-	}
-	return false;
-}
-
 /* A device that is gone was unbound by the kernel: its frames are free. */
 static void reclaim_lanes_of(struct engine *engine, uint32_t index)
 {
@@ -90,17 +80,6 @@ static bool device_is_gone(const struct live_port *port)
 
 	/* Under another name it still is the device that may hold frames. */
 	return !if_indextoname(port->ifindex, name) && errno == ENXIO;
-}
-
-/* The workers that hang may wake up and touch the lanes of a port: they are leaked on purpose. */
-static void abandon_lanes(struct engine *engine, uint32_t index)
-{
-	for (uint32_t w = 0; w < engine_n_workers(engine); w++) {
-		if (engine->plan->workers[w].group == engine->plan->ports[index].group &&
-		    engine->workers[w]->hangs)
-			engine->workers[w]->may_return = false;
-	}
-	port_abandon_lanes(engine->ports[index]);
 }
 
 static bool port_has_lanes(const struct live_port *port)
@@ -137,8 +116,6 @@ void engine_close_ports(struct engine *engine, const bool *closing)
 
 		if (!closing[i])
 			continue;
-		if (port_has_hung_worker(engine, i))
-			abandon_lanes(engine, i);
 		port_close_lanes(port);
 		if (port->is_attached && device_is_gone(port))
 			reclaim_lanes_of(engine, i);

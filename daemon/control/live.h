@@ -36,6 +36,8 @@
 struct live_lane {
 	struct lane lane; /* first: aligned to a cache line */
 	bool is_slotted;  /* in the XSKMAP */
+	struct live_worker *worker;
+	struct live_lane *next_held; /* in live_worker.held */
 };
 
 /* What closed lanes of a queue have counted. */
@@ -82,12 +84,10 @@ struct live_worker {
 	uint64_t last_beat;
 	uint64_t last_beat_seen_ns;
 	bool hangs; /* neither touched nor freed, unless it is welcomed back */
-	/*
-	 * It hangs because it was late to take up `set`, and nothing of its was left behind since:
-	 * when it has taken it up after all, it is as good as any other.
-	 */
+	/* It was late to take up `set`: when it has taken it up after all, it is welcome back. */
 	bool may_return;
 	struct worker_set *late_for; /* the set before: in use until then */
+	struct live_lane *held; /* of ports closed meanwhile: it may touch them until it is back */
 };
 
 /* A program that is off its interface, but whose heartbeat lines a worker may still write. */
@@ -134,11 +134,14 @@ static inline bool *engine_alloc_flags(uint32_t n)
 	return calloc(MAX(n, 1), sizeof(bool));
 }
 
-/* Reads what the lanes have counted into the totals, closes and frees them. */
+/*
+ * Reads what the lanes have counted into the totals, closes and frees them. The lanes of a worker
+ * that hangs, which it may still touch, are left to it (live_worker.held), and their queues busy.
+ */
 void port_close_lanes(struct live_port *port);
 
-/* The same for lanes that a hanging worker may still touch: they are left as they are. */
-void port_abandon_lanes(struct live_port *port);
+/* Closes and frees one lane that no worker knows any more. */
+void port_free_lane(struct live_lane *lane);
 
 /* Closes the lanes of the flagged ports in the order of design.md §4.5. Programs stay attached. */
 void engine_close_ports(struct engine *engine, const bool *closing);
@@ -218,8 +221,9 @@ int crew_publish(struct engine *engine, uint32_t worker_index, const bool *closi
 void crew_reclaim(struct live_worker *worker, uint32_t umem, uint8_t tag);
 
 /*
- * Workers that hung and have taken up their set meanwhile hang no more; true if there is one. What
- * was not published to it is then to be published.
+ * Workers that hung and have taken up their set meanwhile hang no more, and the lanes that were
+ * left to them are closed; true if there is one. What was not published to it is then to be
+ * published.
  */
 bool crew_welcome_back(struct engine *engine);
 

@@ -138,8 +138,8 @@ static int choose_node(const struct plan_builder *b, const struct plan_worker *w
 		int node = b->plan->ports[port].link.numa_node;
 		unsigned n = node >= 0 && node != best ? lanes_on(b, w, node) : 0;
 
-		if (n > best_lanes || (n > 0 && n == best_lanes &&
-				       spare_cpus(b, w, node) > spare_cpus(b, w, best))) {
+		if (n > best_lanes ||
+		    (n > 0 && n == best_lanes && spare_cpus(b, w, node) > spare_cpus(b, w, best))) {
 			best = node;
 			best_lanes = n;
 		}

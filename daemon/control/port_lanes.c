@@ -68,6 +68,7 @@ static int open_lane(struct engine *engine, uint32_t index, uint32_t worker_inde
 	if (!live)
 		return -ENOMEM;
 	memset(live, 0, sizeof(*live));
+	live->worker = worker;
 	live->lane.umem = umem;
 	live->lane.tag = (uint8_t)plan_lane->tag;
 	live->lane.port = index;
@@ -157,25 +158,25 @@ static void keep_counts(struct queue_totals *totals, const struct live_lane *liv
 	report_xsk_add(&totals->xsk, &live->lane.xsk);
 }
 
+void port_free_lane(struct live_lane *lane)
+{
+	xsk_close(&lane->lane.xsk);
+	free(lane);
+}
+
 void port_close_lanes(struct live_port *port)
 {
 	for (unsigned q = 0; q < CONF_MAX_QUEUES; q++) {
-		struct live_lane *live = port->lanes[q];
+		struct live_lane *live = TAKE_PTR(port->lanes[q]);
 
 		if (!live)
 			continue;
 		keep_counts(&port->totals[q], live);
-		xsk_close(&live->lane.xsk);
-		free(live);
-		port->lanes[q] = NULL;
-	}
-}
-
-void port_abandon_lanes(struct live_port *port)
-{
-	for (unsigned q = 0; q < CONF_MAX_QUEUES; q++) {
-		if (port->lanes[q])
-			keep_counts(&port->totals[q], port->lanes[q]);
-		port->lanes[q] = NULL;
+		if (live->worker->hangs) {
+			live->next_held = live->worker->held;
+			live->worker->held = live;
+		} else {
+			port_free_lane(live);
+		}
 	}
 }
