@@ -24,7 +24,7 @@
 
 #include "bpf/sluice_abi.h"
 
-/* --- Load-time facts, set by kern/port_prog.c and frozen -------------------------------------- */
+/* --- Load-time facts, set by kern/port_prog.c and frozen ------------------------------------- */
 
 const volatile struct sluice_port_config config = {};
 
@@ -41,7 +41,7 @@ static const volatile __u32 port_line = 0;
 static const volatile __u32 verdict_key[SLUICE_V_N] = {SLUICE_VERDICTS(VERDICT_KEY)};
 #undef VERDICT_KEY
 
-/* --- Maps ------------------------------------------------------------------------------------- */
+/* --- Maps ------------------------------------------------------------------------------------ */
 
 /* Receive queue -> AF_XDP socket. Written by control at bind and at teardown; sized by the loader
  * to the queues of the port. */
@@ -85,7 +85,7 @@ _Static_assert(sizeof(struct queue_watch) == 64, "one cache line");
 
 static volatile struct queue_watch watch[SLUICE_MAX_QUEUES] __attribute__((aligned(64)));
 
-/* --- Program ---------------------------------------------------------------------------------- */
+/* --- Program --------------------------------------------------------------------------------- */
 
 #define ACTION_redirect XDP_REDIRECT
 #define ACTION_pass     XDP_PASS

@@ -15,8 +15,7 @@
 #include "control/report.h"
 #include "util/macros.h"
 
-/* --- Building
- * -------------------------------------------------------------------------------------- */
+/* --- Building -------------------------------------------------------------------------------- */
 
 static void put(struct json_object *object, const char *key, struct json_object *value,
 		bool *failed)
@@ -76,8 +75,7 @@ static struct json_object *finish(const char *key, struct json_object *value, bo
 	return NULL;
 }
 
-/* --- status
- * ------------------------------------------------------------------------------------------ */
+/* --- status ---------------------------------------------------------------------------------- */
 
 static const char *mode_name(const struct report_port *port)
 {
@@ -161,8 +159,7 @@ struct json_object *answer_status(const struct report *report)
 	return finish("status", status, failed);
 }
 
-/* --- show
- * -------------------------------------------------------------------------------------------- */
+/* --- show ------------------------------------------------------------------------------------ */
 
 static struct json_object *verdicts_object(const struct report_port *port, bool *failed)
 {
@@ -337,8 +334,7 @@ struct json_object *answer_workers(const struct report *report)
 	return finish("workers", array, failed);
 }
 
-/* --- drops
- * ------------------------------------------------------------------------------------------- */
+/* --- drops ----------------------------------------------------------------------------------- */
 
 struct port_sums {
 	uint64_t rx, forwarded, drops, tx, completed;

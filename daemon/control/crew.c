@@ -177,8 +177,7 @@ void crew_reclaim(struct live_worker *worker, uint32_t umem, uint8_t tag)
 	list->tags[list->n++] = tag;
 }
 
-/* --- Sets
- * ----------------------------------------------------------------------------------------- */
+/* --- Sets ------------------------------------------------------------------------------------ */
 
 struct set_request {
 	const struct engine *engine;

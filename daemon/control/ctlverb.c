@@ -42,8 +42,7 @@ struct verb {
 	struct json_object *(*run)(const struct call *call);
 };
 
-/* --- Answers
- * --------------------------------------------------------------------------------------- */
+/* --- Answers --------------------------------------------------------------------------------- */
 
 static struct json_object *new_answer(bool ok)
 {
@@ -117,8 +116,7 @@ fail:
 	return NULL;
 }
 
-/* --- Verbs that look
- * ------------------------------------------------------------------------------- */
+/* --- Verbs that look ------------------------------------------------------------------------- */
 
 static struct json_object *run_ping(const struct call *call)
 {
@@ -220,8 +218,7 @@ static struct json_object *run_config(const struct call *call)
 	return wrap(body);
 }
 
-/* --- Verbs that act
- * -------------------------------------------------------------------------------- */
+/* --- Verbs that act -------------------------------------------------------------------------- */
 
 static struct json_object *run_reload(const struct call *call)
 {
@@ -261,8 +258,7 @@ static struct json_object *run_detach(const struct call *call)
 	return set_detached(call, true);
 }
 
-/* --- The table
- * -------------------------------------------------------------------------------------- */
+/* --- The table ------------------------------------------------------------------------------- */
 
 static const struct verb verbs[] = {
 	{"ping", NULL, 0, 0, "", false, run_ping},

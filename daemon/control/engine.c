@@ -41,8 +41,7 @@ const struct plan *engine_plan(const struct engine *engine)
 	return engine->plan;
 }
 
-/* --- From plan to plan
- * ------------------------------------------------------------------------------ */
+/* --- From plan to plan ----------------------------------------------------------------------- */
 
 static void remove_port(struct engine *engine, struct live_port *port)
 {
@@ -259,8 +258,7 @@ out:
 	return r;
 }
 
-/* --- Retries, state
- * ------------------------------------------------------------------------------------ */
+/* --- Retries, state -------------------------------------------------------------------------- */
 
 /* Somebody took our program off (bpftool link detach): say so and build the port again. */
 static void check_attachments(struct engine *engine)

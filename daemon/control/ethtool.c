@@ -92,7 +92,7 @@ static struct nlmsghdr *ethtool_message(void *buffer, uint16_t family, uint8_t c
 _Static_assert(ETHTOOL_A_CHANNELS_HEADER == 1 && ETHTOOL_A_FEATURES_HEADER == 1,
 	       "the header is attribute 1");
 
-/* --- Channels and queues ---------------------------------------------------------------------- */
+/* --- Channels and queues --------------------------------------------------------------------- */
 
 struct queue_counts {
 	unsigned n_rx, n_tx;
@@ -176,7 +176,7 @@ int ethtool_netdev_queues(struct ethtool *ethtool, uint32_t ifindex, unsigned *r
 	return 0;
 }
 
-/* --- Features --------------------------------------------------------------------------------- */
+/* --- Features -------------------------------------------------------------------------------- */
 
 static enum link_offload offload_by_name(const char *name)
 {
@@ -291,7 +291,7 @@ int ethtool_set_feature(struct ethtool *ethtool, uint32_t ifindex, const char *i
 	return nl_request(&ethtool->nl, nlh, NULL, NULL);
 }
 
-/* --- Notifications ---------------------------------------------------------------------------- */
+/* --- Notifications --------------------------------------------------------------------------- */
 
 const char *ethtool_event_interface(const struct nlmsghdr *event)
 {

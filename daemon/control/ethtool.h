@@ -46,7 +46,7 @@ int ethtool_set_feature(struct ethtool *ethtool, uint32_t ifindex, const char *i
 /* The interface of a notification about channels or features; NULL if it is about neither. */
 const char *ethtool_event_interface(const struct nlmsghdr *event);
 
-/* --- The ioctl (ethtool_ioctl.c); `fd` is any socket ------------------------------------------ */
+/* --- The ioctl (ethtool_ioctl.c); `fd` is any socket ----------------------------------------- */
 
 /* "" into ret_driver if the driver does not say. */
 void ethtool_ioctl_driver(int fd, const char *interface, char ret_driver[32]);

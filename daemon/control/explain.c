@@ -151,8 +151,7 @@ void explain_pin(int error, const char *dir, char *buf, unsigned size)
 		buf, size);
 }
 
-/* --- Sockets
- * ---------------------------------------------------------------------------------------- */
+/* --- Sockets --------------------------------------------------------------------------------- */
 
 static const struct explanation socket_rows[] = {
 	{EPERM, "queue %q of %i: cannot open an AF_XDP socket: capability CAP_NET_RAW is missing"},

@@ -148,8 +148,7 @@ static int build_answer(struct http *http, const struct route *route, struct ans
 	return 0;
 }
 
-/* --- libmicrohttpd's side
- * -------------------------------------------------------------------------- */
+/* --- libmicrohttpd's side -------------------------------------------------------------------- */
 
 /* Takes answer->text. */
 static enum MHD_Result send_answer(struct MHD_Connection *connection, struct answer *answer)
@@ -240,8 +239,7 @@ static __attribute__((format(printf, 2, 0))) void on_log(void *arg, const char *
 	log_debug("libmicrohttpd: %s", text);
 }
 
-/* --- sd-event's side
- * -------------------------------------------------------------------------------- */
+/* --- sd-event's side ------------------------------------------------------------------------- */
 
 static int rearm_timer(struct http *http)
 {

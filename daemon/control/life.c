@@ -115,8 +115,7 @@ static void tell_systemd(struct life *life)
 	report_fini(&report);
 }
 
-/* --- Retries, start-up
- * ------------------------------------------------------------------------------ */
+/* --- Retries, start-up ----------------------------------------------------------------------- */
 
 static void end(struct life *life, int status)
 {
@@ -162,8 +161,7 @@ static int on_retry(sd_event_source *source, uint64_t usec, void *arg)
 	return 0;
 }
 
-/* --- Link events
- * ---------------------------------------------------------------------------------- */
+/* --- Link events ----------------------------------------------------------------------------- */
 
 /*
  * The first event sets the time, those that follow are in the same plan: a burst is planned for
@@ -252,8 +250,7 @@ static int on_links(sd_event_source *source, int fd, uint32_t revents, void *arg
 	return 0;
 }
 
-/* --- What the control socket may do
- * --------------------------------------------------------------- */
+/* --- What the control socket may do ---------------------------------------------------------- */
 
 static int set_detached(void *arg, const char *port, bool detached)
 {
@@ -300,8 +297,7 @@ static void counted(void *arg, bool ok)
 	life->n_request_failures += !ok;
 }
 
-/* --- Timers and signals
- * ------------------------------------------------------------------------------ */
+/* --- Timers and signals ---------------------------------------------------------------------- */
 
 static int on_tick(sd_event_source *source, uint64_t usec, void *arg)
 {
@@ -347,8 +343,7 @@ static int on_hangup(sd_event_source *source, const struct signalfd_siginfo *inf
 	return 0;
 }
 
-/* --- Order of life
- * -------------------------------------------------------------------------------------- */
+/* --- Order of life --------------------------------------------------------------------------- */
 
 static int add_timer(struct life *life, sd_event_time_handler_t fn, uint64_t first_ns,
 		     sd_event_source **ret_timer)

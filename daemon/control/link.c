@@ -85,7 +85,7 @@ int links_learn(struct links *links, uint32_t ifindex, const char *name)
 	return 0;
 }
 
-/* --- rtnetlink -------------------------------------------------------------------------------- */
+/* --- rtnetlink ------------------------------------------------------------------------------- */
 
 /* One RTM_NEWLINK; the master is still an index. */
 struct link_answer {
@@ -282,7 +282,7 @@ int link_read_stats(struct links *links, uint32_t ifindex, struct link *io_link)
 	return 0;
 }
 
-/* --- Changes to an interface ------------------------------------------------------------------ */
+/* --- Changes to an interface ----------------------------------------------------------------- */
 
 int link_set_offload(struct links *links, uint32_t ifindex, enum link_offload offload, bool on)
 {

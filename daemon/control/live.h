@@ -110,8 +110,7 @@ struct engine {
 	uint32_t n_abandoned; /* workers that hung and were left behind */
 };
 
-/* --- engine_close.c, engine_build.c: sets of ports, as flags per plan port
- * --------------------------- */
+/* --- engine_close.c, engine_build.c: sets of ports, as flags per plan port ------------------- */
 
 static inline bool plan_port_needs_sockets(const struct plan_port *plan_port)
 {
@@ -152,8 +151,7 @@ void engine_close_ports(struct engine *engine, const bool *closing);
  */
 int engine_build_ports(struct engine *engine, bool *due);
 
-/* --- port.c, port_lanes.c: one port's program, sockets and slots
- * ------------------------------------------------ */
+/* --- port.c, port_lanes.c: one port's program, sockets and slots ----------------------------- */
 
 struct live_port *port_new(const char *name);
 
@@ -194,8 +192,7 @@ bool port_is_patient(const struct live_port *port);
 void port_set_problem(struct live_port *port, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
 
-/* --- crew.c: workers, their UMEMs and their sets
- * --------------------------------------------------- */
+/* --- crew.c: workers, their UMEMs and their sets --------------------------------------------- */
 
 struct live_worker *crew_new_worker(const struct plan *plan, uint32_t index);
 
@@ -230,8 +227,7 @@ bool crew_welcome_back(struct engine *engine);
 /* Stops the thread and frees; one that hangs is abandoned. NULL is fine. */
 void crew_free_worker(struct engine *engine, struct live_worker *worker);
 
-/* --- explain.c: what an errno means to an operator
- * -------------------------------------------------- */
+/* --- explain.c: what an errno means to an operator ------------------------------------------- */
 
 /* Text with cause and remedy for a failed step; see operations.md §3.2. */
 void explain_attach(int error, const struct plan_port *port, bool generic,

@@ -111,7 +111,7 @@ static void emit_xdp_verdicts(const struct metrics_page *page, const struct metr
 	}
 }
 
-/* --- BPF maps: one instance per port of each that bpf/sluice_abi.h describes --- */
+/* --- BPF maps: one instance per port of each that bpf/sluice_abi.h describes ----------------- */
 
 struct map_size {
 	const char *name;

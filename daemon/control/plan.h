@@ -112,7 +112,7 @@ void plan_notes_fini(struct plan_notes *notes);
  */
 uint32_t plan_max_mtu(uint32_t frame_size_bytes);
 
-/* --- Difference of two plans (reload, link events) -------------------------------------------- */
+/* --- Difference of two plans (reload, link events) ------------------------------------------- */
 
 /*
  * What has to be done about one port to get from the old plan to the new one. KEEP and LIVE leave

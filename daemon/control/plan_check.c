@@ -167,7 +167,7 @@ void plan_check_port(struct plan_builder *b, uint32_t port)
 		check_offload(b, port, offload);
 }
 
-/* --- Queues ----------------------------------------------------------------------------------- */
+/* --- Queues ---------------------------------------------------------------------------------- */
 
 static void note_missing_queue(struct plan_builder *b, uint32_t port, unsigned queue)
 {

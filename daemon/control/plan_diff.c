@@ -16,7 +16,7 @@ const char *const plan_action_names[PLAN_ACTION_N] = {
 	[PLAN_REMOVE] = "remove", [PLAN_REBUILD] = "rebuild",
 };
 
-/* --- Groups and workers ----------------------------------------------------------------------- */
+/* --- Groups and workers ---------------------------------------------------------------------- */
 
 /* The next port of a group at or after `port`; n_ports if there is none. */
 static uint32_t group_port(const struct plan *plan, uint32_t group, uint32_t port)
@@ -140,7 +140,7 @@ static void diff_workers(const struct plan *old, const struct plan *new, struct 
 	}
 }
 
-/* --- Ports ------------------------------------------------------------------------------------ */
+/* --- Ports ----------------------------------------------------------------------------------- */
 
 /* Does any worker that is made anew own a lane of this port? */
 static bool has_new_worker(const struct plan *new, uint32_t port, const struct plan_diff *diff)

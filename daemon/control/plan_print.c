@@ -80,7 +80,7 @@ static bool has_owner(const void *set, unsigned queue)
 	return p->queue_worker[queue] != SLUICE_NO_WORKER;
 }
 
-/* --- Groups ----------------------------------------------------------------------------------- */
+/* --- Groups ---------------------------------------------------------------------------------- */
 
 static void print_node(FILE *out, int node)
 {
@@ -119,7 +119,7 @@ static void print_worker(const struct plan *plan, const struct plan_worker *w, F
 		print_lane(plan, w, &w->lanes[i], out);
 }
 
-/* --- Ports ------------------------------------------------------------------------------------ */
+/* --- Ports ----------------------------------------------------------------------------------- */
 
 static void print_host(const struct link *link, FILE *out)
 {

@@ -17,7 +17,7 @@
 /* Frames that are in no ring: a burst in hand and one being handed over. */
 #define SPARE_FRAMES 128u
 
-/* --- Lanes ------------------------------------------------------------------------------------ */
+/* --- Lanes ----------------------------------------------------------------------------------- */
 
 static bool next_in_group(const struct plan *plan, uint32_t group, uint32_t *port)
 {
@@ -165,7 +165,7 @@ static void mark_remote_lanes(struct plan_builder *b, struct plan_worker *w)
 	}
 }
 
-/* --- Frames ----------------------------------------------------------------------------------- */
+/* --- Frames ---------------------------------------------------------------------------------- */
 
 /* Lanes that the worker has, or will have when the ports that are not present appear. */
 static unsigned expected_lanes(const struct plan_builder *b, const struct plan_worker *w)
@@ -202,7 +202,7 @@ static void set_frames(struct plan_builder *b, struct plan_worker *w)
 	w->fill_size = w->rx_size = w->tx_size = w->completion_size = size;
 }
 
-/* --- Workers ---------------------------------------------------------------------------------- */
+/* --- Workers --------------------------------------------------------------------------------- */
 
 /* What the workers of a group are shared out from. */
 struct group_limits {

@@ -75,7 +75,7 @@ bool port_is_new(const struct live_port *port)
 	return !port->was_built && !port->pin_is_inherited;
 }
 
-/* --- Program -------------------------------------------------------------------------------- */
+/* --- Program --------------------------------------------------------------------------------- */
 
 static bool is_drop(const struct plan_port *plan_port)
 {
@@ -229,7 +229,7 @@ static int attach_program(struct engine *engine, uint32_t index)
 	return r;
 }
 
-/* --- Offloads, promiscuity, mode -------------------------------------------------------------- */
+/* --- Offloads, promiscuity, mode ------------------------------------------------------------- */
 
 static int mend_offload(struct engine *engine, uint32_t index, enum link_offload offload)
 {

@@ -402,7 +402,7 @@ bool worker_tx_is_pending(const struct worker *worker)
 	return false;
 }
 
-/* --- Between turns -------------------------------------------------------------------------- */
+/* --- Between turns --------------------------------------------------------------------------- */
 
 static void beat(struct worker *worker)
 {

@@ -38,7 +38,7 @@ static void closedir_ptrp(DIR **dir)
 	*dir = NULL;
 }
 
-/* --- Paths ------------------------------------------------------------------------------------ */
+/* --- Paths ----------------------------------------------------------------------------------- */
 
 static int path_join(const char *head, const char *tail, char ret_path[PATH_MAX])
 {
@@ -101,7 +101,7 @@ static bool port_of_entry(const char *entry, char ret_port[NAME_MAX + 1])
 	return n > 0;
 }
 
-/* --- Whose pins ------------------------------------------------------------------------------- */
+/* --- Whose pins ------------------------------------------------------------------------------ */
 
 static int open_at(const char *path, const char *name)
 {
@@ -226,7 +226,7 @@ int pin_open_object(const char *path, enum pin_object object)
 	return open_at(path, object_names[object]);
 }
 
-/* --- Replacing -------------------------------------------------------------------------------- */
+/* --- Replacing ------------------------------------------------------------------------------- */
 
 /* Removes the objects in `path`, programs last, and the directory. What is missing is fine. */
 static int remove_objects(const char *path)
@@ -321,7 +321,7 @@ int pin_clear(const char *path)
 	return remove_objects(path);
 }
 
-/* --- Without a running daemon ----------------------------------------------------------------- */
+/* --- Without a running daemon ---------------------------------------------------------------- */
 
 static bool is_on_bpffs(const char *path)
 {

@@ -42,7 +42,7 @@ static void port_prog_freep(struct port_prog **prog)
 	port_prog_free(*prog);
 }
 
-/* --- libbpf's messages ------------------------------------------------------------------------ */
+/* --- libbpf's messages ----------------------------------------------------------------------- */
 
 /*
  * libbpf has one print function for the process, hence this one global buffer. The tail is kept:
@@ -91,7 +91,7 @@ const char *port_prog_load_log(void)
 	return load_log;
 }
 
-/* --- Loading ---------------------------------------------------------------------------------- */
+/* --- Loading --------------------------------------------------------------------------------- */
 
 static int check_spec(const struct port_prog_spec *spec)
 {
@@ -246,7 +246,7 @@ uint32_t port_prog_id(const struct port_prog *prog)
 	return prog->id;
 }
 
-/* --- Verdicts --------------------------------------------------------------------------------- */
+/* --- Verdicts -------------------------------------------------------------------------------- */
 
 static int read_verdicts(const struct port_prog *prog, int fd, uint32_t first_key,
 			 uint64_t ret_counts[SLUICE_V_N])
@@ -314,7 +314,7 @@ static int adopt_verdicts(struct port_prog *prog, int old_fd)
 	return r;
 }
 
-/* --- Attaching -------------------------------------------------------------------------------- */
+/* --- Attaching ------------------------------------------------------------------------------- */
 
 static int query_interface(uint32_t ifindex, uint32_t *ret_prog_id, bool *ret_generic)
 {
@@ -525,7 +525,7 @@ int port_prog_detach(struct port_prog *prog)
 	return r;
 }
 
-/* --- While it runs ---------------------------------------------------------------------------- */
+/* --- While it runs --------------------------------------------------------------------------- */
 
 int port_prog_set_xsk(struct port_prog *prog, unsigned queue, int xsk_fd)
 {

@@ -115,7 +115,7 @@ int port_prog_detach(struct port_prog *prog);
 /* Closes everything; a pinned link stays in force. NULL is fine. */
 void port_prog_free(struct port_prog *prog);
 
-/* --- Pins, also without a running daemon (`sluiced --detach`) --------------------------------- */
+/* --- Pins, also without a running daemon (`sluiced --detach`) -------------------------------- */
 
 /*
  * The directory for pins: `configured`, or if that is "" /run/sluice/bpf when it is on a bpf file

@@ -21,7 +21,7 @@
 #include "link_env.h"
 #include "util/macros.h"
 
-/* --- What a link is --------------------------------------------------------------------------- */
+/* --- What a link is -------------------------------------------------------------------------- */
 
 static void test_a_missing_interface_is_a_value(void **state)
 {
@@ -220,7 +220,7 @@ static void test_reading_needs_no_capability(void **state)
 	assert_int_equal(status, 0);
 }
 
-/* --- The host on it --------------------------------------------------------------------------- */
+/* --- The host on it -------------------------------------------------------------------------- */
 
 static void test_addresses_are_counted_but_link_local_ones(void **state)
 {
@@ -282,7 +282,7 @@ static void test_a_master_is_named(void **state)
 	assert_string_equal(read_link("br0").kind, "bridge");
 }
 
-/* --- sysfs ------------------------------------------------------------------------------------ */
+/* --- sysfs ----------------------------------------------------------------------------------- */
 
 /* The test's own tree, as of a virtio interface: node and interrupts are the parent's. */
 static void test_node_and_interrupts_are_read_one_level_up_for_virtio(void **state)
@@ -345,7 +345,7 @@ static void test_a_foreign_sysfs_is_not_believed(void **state)
 	sh("rm -r %s", tree);
 }
 
-/* --- Offloads and promiscuity ----------------------------------------------------------------- */
+/* --- Offloads and promiscuity ---------------------------------------------------------------- */
 
 static void switch_offload(enum link_offload offload)
 {

@@ -17,7 +17,7 @@
 #include "kern/pin.h"
 #include "util/macros.h"
 
-/* --- Without a daemon ------------------------------------------------------------------------- */
+/* --- Without a daemon ------------------------------------------------------------------------ */
 
 struct seen {
 	unsigned n;
@@ -190,7 +190,7 @@ static void test_foreign_pins_are_refused(void **state)
 	assert_int_equal(rmdir(ENV_PORT_PATH), 0);
 }
 
-/* --- Crashes ---------------------------------------------------------------------------------- */
+/* --- Crashes --------------------------------------------------------------------------------- */
 
 static void stage_all(const struct port_prog *prog, unsigned n_objects)
 {

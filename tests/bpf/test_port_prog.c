@@ -28,7 +28,7 @@
 
 static const uint16_t queue_worker[] = {0};
 
-/* --- Without pins ----------------------------------------------------------------------------- */
+/* --- Without pins ---------------------------------------------------------------------------- */
 
 static void test_unpinned_program_goes_with_its_process(void **state)
 {
@@ -73,7 +73,7 @@ static void test_device_that_went_is_not_attached(void **state)
 	assert_int_equal(port_prog_detach(prog), 0);
 }
 
-/* --- Foreign programs ------------------------------------------------------------------------- */
+/* --- Foreign programs ------------------------------------------------------------------------ */
 
 static void assert_conflict(struct port_prog *prog, const char *pin_dir, int error, uint32_t id,
 			    bool generic, const char *name)
@@ -155,7 +155,7 @@ static void test_three_capabilities_suffice(void **state)
 	assert_int_equal(pin_remove(ENV_PIN_DIR, ENV_PORT), 0);
 }
 
-/* --- Pins ------------------------------------------------------------------------------------- */
+/* --- Pins ------------------------------------------------------------------------------------ */
 
 static void test_pinned_program_is_adopted_across_processes(void **state)
 {
@@ -193,7 +193,7 @@ static void test_pinned_program_is_adopted_across_processes(void **state)
 	assert_false(env_exists(ENV_PORT_PATH));
 }
 
-/* --- Totals under traffic --------------------------------------------------------------------- */
+/* --- Totals under traffic -------------------------------------------------------------------- */
 
 /* Floods the interface until killed; tells once that it has begun. */
 static pid_t start_flood(const char *ifname)
@@ -294,7 +294,7 @@ static void test_totals_are_exact_over_adoptions_under_traffic(void **state)
 	port_prog_free(prog);
 }
 
-/* --- Refusals --------------------------------------------------------------------------------- */
+/* --- Refusals -------------------------------------------------------------------------------- */
 
 static void test_nonsense_is_refused_before_the_kernel_sees_it(void **state)
 {

@@ -156,7 +156,7 @@ static void test_each_control_address(void **state)
 	}
 }
 
-/* --- Time ------------------------------------------------------------------------------------- */
+/* --- Time ------------------------------------------------------------------------------------ */
 
 struct stall {
 	struct port *port;
@@ -294,7 +294,7 @@ static void test_detach_word_and_slots_act_on_the_next_frame(void **state)
 	assert_int_equal(port_prog_set_xsk(port.prog, N_PLAN_QUEUES, port.xsk_fd), -E2BIG);
 }
 
-/* --- Real frames ------------------------------------------------------------------------------ */
+/* --- Real frames ----------------------------------------------------------------------------- */
 
 struct runt {
 	struct port *port;

@@ -81,7 +81,7 @@ static void open_xsk(struct xsk *xsk, const struct umem *umem, const struct xsk_
 	assert_int_equal(attempt.result, 0);
 }
 
-/* --- A program that hands every frame of an interface to the sockets of its queues ------------ */
+/* --- A program that hands every frame of an interface to the sockets of its queues ----------- */
 
 struct redirect {
 	uint32_t ifindex;
@@ -180,7 +180,7 @@ static bool has_completed(void *arg)
 	return __atomic_load_n(ring->producer, __ATOMIC_ACQUIRE) - *ring->consumer >= wanted->n;
 }
 
-/* --- Tests ------------------------------------------------------------------------------------ */
+/* --- Tests ----------------------------------------------------------------------------------- */
 
 static void test_a_socket_binds_in_copy_mode(void **state)
 {

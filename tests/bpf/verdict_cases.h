@@ -17,7 +17,7 @@
 static const uint16_t queue_worker[N_PLAN_QUEUES] = {0, 1, SLUICE_NO_WORKER};
 #define N_WORKERS 2
 
-/* --- Frames ----------------------------------------------------------------------------------- */
+/* --- Frames ---------------------------------------------------------------------------------- */
 
 struct frame {
 	uint32_t size_bytes;
@@ -67,7 +67,7 @@ static uint8_t *frame_bytes(const struct frame *frame, uint8_t bytes[4096])
 	return bytes;
 }
 
-/* --- Cases ------------------------------------------------------------------------------------ */
+/* --- Cases ----------------------------------------------------------------------------------- */
 
 struct verdict_case {
 	const char *name;

@@ -196,7 +196,7 @@ static void test_a_bad_completion_frees_nothing(void **state)
 	world_free(w);
 }
 
-/* --- Wakeups ---------------------------------------------------------------------------------- */
+/* --- Wakeups --------------------------------------------------------------------------------- */
 
 static void test_a_wakeup_that_leaves_packets_is_repeated_next_turn(void **state)
 {

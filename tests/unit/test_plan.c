@@ -13,7 +13,7 @@
 #include "tests/unit/unit.h"
 #include "util/macros.h"
 
-/* --- What must hold of every plan ------------------------------------------------------------- */
+/* --- What must hold of every plan ------------------------------------------------------------ */
 
 static unsigned count_lanes(const struct plan_worker *w, uint32_t port)
 {
@@ -107,7 +107,7 @@ static void make(struct world *world)
 	check_plan(world->plan);
 }
 
-/* --- Workers and lanes ------------------------------------------------------------------------ */
+/* --- Workers and lanes ----------------------------------------------------------------------- */
 
 static void test_workers_are_the_smallest_queue_count_or_the_cpus_less_one(void **state)
 {
@@ -232,7 +232,7 @@ static void test_a_pass_port_has_neither_group_nor_worker(void **state)
 	world_fini(&world);
 }
 
-/* --- Missing interfaces ----------------------------------------------------------------------- */
+/* --- Missing interfaces ---------------------------------------------------------------------- */
 
 static void test_a_missing_interface_leaves_the_workers_of_its_group_as_they_are(void **state)
 {
@@ -288,7 +288,7 @@ static void test_a_group_of_missing_interfaces_has_no_workers(void **state)
 	world_fini(&world);
 }
 
-/* --- Frames ----------------------------------------------------------------------------------- */
+/* --- Frames ---------------------------------------------------------------------------------- */
 
 static void test_frames_are_what_the_rings_hold_and_two_bursts(void **state)
 {
@@ -330,7 +330,7 @@ static void test_few_frames_make_small_rings(void **state)
 	}
 }
 
-/* --- The same again --------------------------------------------------------------------------- */
+/* --- The same again -------------------------------------------------------------------------- */
 
 static void test_the_same_input_gives_the_equal_plan(void **state)
 {
@@ -364,7 +364,7 @@ static void test_the_same_input_gives_the_equal_plan(void **state)
 	world_fini(&world);
 }
 
-/* --- Any world -------------------------------------------------------------------------------- */
+/* --- Any world ------------------------------------------------------------------------------- */
 
 /* xorshift64: the same worlds in every run. */
 static unsigned draw(uint64_t *seed, unsigned n)

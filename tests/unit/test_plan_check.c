@@ -264,7 +264,7 @@ static void test_all_refusals_come_at_once(void **state)
 	world_fini(&world);
 }
 
-/* --- The other side of each rule: what must not be refused ------------------------------------ */
+/* --- The other side of each rule: what must not be refused ----------------------------------- */
 
 static void test_take_host_traffic_turns_refusals_into_facts(void **state)
 {

@@ -40,8 +40,7 @@ struct ctl {
 	uint32_t n_rounds; /* 0 = until interrupted */
 };
 
-/* --- client.c
- * ------------------------------------------------------------------------------------- */
+/* --- client.c -------------------------------------------------------------------------------- */
 
 /*
  * Sends one line, reads one answer. CTL_OK: *ret_answer is a success, to be put by the caller.
@@ -53,8 +52,7 @@ enum ctl_exit ctl_request(const struct ctl *ctl, const char *request,
 /* Prints an answer as the one line that it came as. */
 void ctl_print_json(struct json_object *answer);
 
-/* --- show.c, drops.c: each returns the exit status that the answer means
- * ------------------------------ */
+/* --- show.c, drops.c: each returns the exit status that the answer means --------------------- */
 
 enum ctl_exit show_status(const struct ctl *ctl, struct json_object *answer);
 enum ctl_exit show_interfaces(const struct ctl *ctl, struct json_object *answer);
@@ -66,8 +64,7 @@ enum ctl_exit show_config(const struct ctl *ctl, struct json_object *answer);
 enum ctl_exit show_switch(const struct ctl *ctl, struct json_object *answer);
 enum ctl_exit show_drops(const struct ctl *ctl, struct json_object *answer);
 
-/* --- top.c
- * ------------------------------------------------------------------------------------------- */
+/* --- top.c ----------------------------------------------------------------------------------- */
 
 enum ctl_exit top_run(const struct ctl *ctl);
 

@@ -61,8 +61,7 @@ static uint32_t frame_size_for(const struct gen_options *o)
 	return o->sizes.high > 2048 ? 4096 : 2048;
 }
 
-/* --- send
- * ----------------------------------------------------------------------------------------- */
+/* --- send ------------------------------------------------------------------------------------ */
 
 static bool all_sent(const struct send_result *r, const struct gen_options *o)
 {
@@ -94,8 +93,7 @@ static int command_send(struct gen_options *o)
 	return r < 0 ? EXIT_REFUSED : all_sent(&result, o) ? EXIT_INTACT : EXIT_DAMAGE;
 }
 
-/* --- sink
- * ----------------------------------------------------------------------------------------- */
+/* --- sink ------------------------------------------------------------------------------------ */
 
 static void say_ready(int fd)
 {
@@ -137,8 +135,7 @@ static int command_sink(struct gen_options *o)
 	return r < 0 ? EXIT_REFUSED : totals.is_intact ? EXIT_INTACT : EXIT_DAMAGE;
 }
 
-/* --- run
- * ------------------------------------------------------------------------------------------ */
+/* --- run ------------------------------------------------------------------------------------- */
 
 /* One direction: a sender on one endpoint, a sink on the other, a thread each. */
 struct direction {

@@ -28,8 +28,7 @@ static const char *const command_names[GEN_COMMAND_N] = {
 	[GEN_RUN] = "run",
 };
 
-/* --- values
- * --------------------------------------------------------------------------------------- */
+/* --- values ---------------------------------------------------------------------------------- */
 
 /* A number with an optional fraction and a unit out of a table; the fraction needs a unit. */
 struct unit {
@@ -249,8 +248,7 @@ static int parse_flag(const char *text, void *dst)
 	return 0;
 }
 
-/* --- the table
- * ------------------------------------------------------------------------------------ */
+/* --- the table ------------------------------------------------------------------------------- */
 
 struct option_row {
 	const char *name;
@@ -337,8 +335,7 @@ static void print_help(void)
 	}
 }
 
-/* --- the whole line
- * ------------------------------------------------------------------------------- */
+/* --- the whole line -------------------------------------------------------------------------- */
 
 static const struct gen_options defaults = {
 	.count = UINT64_MAX,
