@@ -29,7 +29,8 @@ struct live_port *port_new(const char *name)
 
 	if (!port)
 		return NULL;
-	port->totals = calloc(CONF_MAX_QUEUES, sizeof(*port->totals));
+	/* Aligned as the counters in it ask for, which calloc(3) does not promise. */
+	port->totals = report_array(CONF_MAX_QUEUES, sizeof(*port->totals));
 	if (!port->totals) {
 		free(port);
 		return NULL;
