@@ -267,6 +267,12 @@ class Guest:
         for direction in self.gen(*argv, **kwargs)["directions"]:
             assert direction["sink"]["received"] == direction["send"]["offered"] > 0, direction
 
+    def wait_wire(self, deadline_s=40.0):
+        """READY=1 comes when all is bound; the link of a NIC that retrains may go only after that."""
+        wait_for(lambda: self.gen("--count", 20, "--rate", 1000, "--bidirectional", status=None)["intact"],
+                 "frames cross", deadline_s)
+        assert [self.port(p)["state"] for p in "ab"] == ["forwarding"] * 2
+
     def wait_quiet(self):
         """The counters once every frame that was submitted is completed; checks both identities."""
         def settled():

@@ -59,6 +59,19 @@ def test_pair_of_modes(guest, a, b, mode):
     guest.stop()
 
 
+@pytest.mark.parametrize("b", ["zerocopy", "copy"])
+def test_overload(guest, b):
+    """As fast as the taps take them, most of which is lost there: nothing stays stuck, and then all is well."""
+    guest.start(wire(b={"mode": b}))
+    for burst in (64, 1000):
+        guest.gen("--duration", "1s", "--burst", burst, "--bidirectional", "--idle-timeout", "2s",
+                  *SPREAD, "--queues", "0-3", status=None)
+        guest.wait_quiet()
+        guest.crosses("--count", 400, "--rate", "2k", "--bidirectional", "--idle-timeout", "2s", *SPREAD)
+    guest.wait_quiet()
+    guest.stop()
+
+
 def test_restarts_under_traffic(guest):
     """SIGTERM five times under traffic: every frame that was taken is forwarded or counted."""
     for _ in range(5):
