@@ -11,9 +11,12 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <nettle/sha2.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "control/conf_error.h"
 #include "control/conf_keys.h"
@@ -428,15 +431,36 @@ int conf_load_stream(FILE *stream, const char *path, struct conf **ret_conf,
 	return r;
 }
 
+/* A FIFO or a device would make the control thread wait for a writer: only a file is read. */
+static int open_regular(const char *path, FILE **ret_stream)
+{
+	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	struct stat info;
+	FILE *stream;
+
+	if (fd < 0 || fstat(fd, &info) < 0)
+		return -errno;
+	/* Reading a directory fails by itself. */
+	if (!S_ISREG(info.st_mode) && !S_ISDIR(info.st_mode))
+		return -ENXIO;
+	stream = fdopen(fd, "r");
+	if (!stream)
+		return -errno;
+	(void)TAKE_FD(fd);
+	*ret_stream = stream;
+	return 0;
+}
+
 int conf_load(const char *path, struct conf **ret_conf, struct conf_errors *errors)
 {
-	_cleanup_fclose_ FILE *stream = fopen(path, "re");
+	_cleanup_fclose_ FILE *stream = NULL;
+	int r = open_regular(path, &stream);
 
-	if (!stream) {
+	if (r < 0) {
 		struct conf_report report = {.path = path};
-		int r = -errno;
 
-		conf_report_add(&report, 0, "", "cannot be opened: %s", strerror(-r));
+		conf_report_add(&report, 0, "", "cannot be opened: %s",
+				r == -ENXIO ? "not a regular file" : strerror(-r));
 		(void)conf_report_finish(&report, errors);
 		return r == -EINVAL ? -EIO : r;
 	}

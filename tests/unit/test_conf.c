@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "control/conf.h"
@@ -316,6 +317,22 @@ static void test_headers_without_end_do_not_grow_without_bound(void **state)
 	conf_errors_fini(&errors);
 }
 
+/* The daemon compares the file once a second: a FIFO in its place must not stop it. */
+static void test_a_fifo_is_refused_without_waiting_for_a_writer(void **state)
+{
+	char path[] = "/tmp/sluice-test-fifo.XXXXXX";
+	struct conf_errors errors;
+	struct conf *conf = NULL;
+
+	assert_non_null(mkdtemp(path));
+	assert_int_equal(rmdir(path), 0);
+	assert_int_equal(mkfifo(path, 0600), 0);
+	assert_int_equal(conf_load(path, &conf, &errors), -ENXIO);
+	conf_errors_fini(&errors);
+	assert_null(conf);
+	assert_int_equal(unlink(path), 0);
+}
+
 static void test_a_file_that_cannot_be_opened_says_so_once(void **state)
 {
 	struct conf_errors errors;
@@ -330,6 +347,10 @@ static void test_a_file_that_cannot_be_opened_says_so_once(void **state)
 	assert_int_equal(conf_load("/", &conf, &errors), -EISDIR);
 	assert_int_equal(errors.n, 1);
 	assert_string_equal(errors.lines[0], "/: cannot be read: Is a directory");
+	conf_errors_fini(&errors);
+	assert_int_equal(conf_load("/dev/null", &conf, &errors), -ENXIO);
+	assert_int_equal(errors.n, 1);
+	assert_string_equal(errors.lines[0], "/dev/null: cannot be opened: not a regular file");
 	conf_errors_fini(&errors);
 	assert_null(conf);
 }
@@ -489,6 +510,7 @@ int main(void)
 		cmocka_unit_test(test_errors_without_end_are_counted_not_kept),
 		cmocka_unit_test(test_headers_without_end_do_not_grow_without_bound),
 		cmocka_unit_test(test_a_file_that_cannot_be_opened_says_so_once),
+		cmocka_unit_test(test_a_fifo_is_refused_without_waiting_for_a_writer),
 		cmocka_unit_test(test_an_odd_path_is_escaped_in_messages),
 		cmocka_unit_test(test_a_path_with_a_newline_stays_inside_the_comments_of_a_dump),
 		cmocka_unit_test(test_a_failure_leaves_the_result_untouched),
