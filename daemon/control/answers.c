@@ -264,6 +264,7 @@ static struct json_object *queue_object(const struct report *report, const struc
 	put_bool(object, "busy_poll", queue->busy_poll_active, failed);
 	put_count(object, "rx_waiting", queue->rx_waiting, failed);
 	put_count(object, "in_tx", queue->in_tx, failed);
+	put_count(object, "rx_abandoned", queue->rx_abandoned, failed);
 	put_count(object, "tx_abandoned", queue->tx_abandoned, failed);
 	put_lane_counters(object, &queue->counters, failed);
 	put(object, "xsk", xsk_object(&queue->xsk, failed), failed);
@@ -338,7 +339,7 @@ struct json_object *answer_workers(const struct report *report)
 
 struct port_sums {
 	uint64_t rx, forwarded, drops, tx, completed;
-	uint64_t pending, abandoned, waiting, rx_dropped, rx_ring_full;
+	uint64_t pending, abandoned, rx_abandoned, waiting, rx_dropped, rx_ring_full;
 };
 
 static void add_queue(struct port_sums *sums, const struct report_queue *queue)
@@ -351,6 +352,7 @@ static void add_queue(struct port_sums *sums, const struct report_queue *queue)
 	sums->completed += queue->counters.tx_completed;
 	sums->pending += queue->in_tx;
 	sums->abandoned += queue->tx_abandoned;
+	sums->rx_abandoned += queue->rx_abandoned;
 	sums->waiting += queue->rx_waiting;
 	sums->rx_dropped += queue->xsk.rx_dropped;
 	sums->rx_ring_full += queue->xsk.rx_ring_full;
@@ -413,7 +415,8 @@ static struct json_object *identities_of(const struct report_port *port,
 
 	append(array,
 	       identity("handover", port->verdicts[SLUICE_V_REDIRECT],
-			sums->rx + sums->rx_dropped + sums->rx_ring_full + sums->waiting,
+			sums->rx + sums->rx_dropped + sums->rx_ring_full + sums->waiting +
+				sums->rx_abandoned,
 			io_balanced, failed),
 	       failed);
 	append(array,
@@ -450,6 +453,7 @@ static struct json_object *port_drops(const struct report_port *port, uint64_t *
 	put(object, "passed", passed_object(port, failed), failed);
 	put_count(object, "received", sums.rx, failed);
 	put_count(object, "rx_waiting", sums.waiting, failed);
+	put_count(object, "rx_abandoned", sums.rx_abandoned, failed);
 	put_count(object, "forwarded", sums.forwarded, failed);
 	put_count(object, "dropped", sums.drops, failed);
 	put_count(object, "transmitted", sums.tx, failed);

@@ -142,7 +142,8 @@ extern const struct conf_choice conf_choices_huge_pages[], conf_choices_mode[],
 	  "only loopback addresses and unix sockets are accepted.", \
 	  .word = "off", CONF_IN_DAEMON(metrics_listen)) \
 	K(DAEMON, drain_timeout, DURATION_NS, LIVE, "10s", \
-	  "How long a stop may wait for work in flight before it is cut off.", \
+	  "How long work in flight may keep a stop, or the rebuilding of a port, waiting. Packets are " \
+	  "waited for 200 ms at most, or this long if it is shorter.", \
 	  .min = 0, .max = 600 * NSEC_PER_SEC, CONF_IN_DAEMON(drain_timeout_ns)) \
 	\
 	K(PORT, interface, INTERFACE, PORT, NULL, \

@@ -63,6 +63,14 @@ struct live_worker *crew_new_worker(const struct plan *plan, uint32_t index)
 	if (!worker)
 		return NULL;
 	memset(worker, 0, sizeof(*worker));
+	for (size_t i = 0; i < ARRAY_SIZE(worker->spares); i++) {
+		worker->spares[i] = calloc(1, sizeof(*worker->spares[i]));
+		if (!worker->spares[i]) {
+			free(worker->spares[0]);
+			free(worker);
+			return NULL;
+		}
+	}
 	snprintf(name, sizeof(name), "sluice-w%u", plan_worker->number);
 	worker_init(&worker->worker, name, plan_worker->cpu,
 		    beat_interval_ns(plan, plan_worker->group));
@@ -267,6 +275,49 @@ static bool is_taken_up(void *arg)
 	return worker_seen(take_up->worker) >= take_up->generation;
 }
 
+static struct worker_set *take_spare(struct live_worker *worker)
+{
+	struct worker_set *set =
+		worker->spares[0] ? TAKE_PTR(worker->spares[0]) : TAKE_PTR(worker->spares[1]);
+
+	memset(set, 0, sizeof(*set));
+	return set;
+}
+
+/* The set that the worker has left is the next one to be filled. NULL: it had none. */
+static void recycle(struct live_worker *worker, struct worker_set *set)
+{
+	worker->spares[worker->spares[0] ? 1 : 0] = set;
+}
+
+/* The system lets no more threads be made (TasksMax=, a pids cgroup, memory). */
+static void not_started(struct engine *engine, uint32_t worker_index, struct worker_set *old, int r)
+{
+	struct live_worker *worker = engine->workers[worker_index];
+
+	worker->publish_error = r;
+	log_err("worker %u: its thread cannot be started: %s; raise TasksMax= of the unit",
+		engine->plan->workers[worker_index].number, strerror(-r));
+	/* One that ran before still has `old` in hand, and lanes of it: it cannot be started again.
+	 */
+	if (worker->worker.set)
+		abandon(engine, worker);
+	else
+		recycle(worker, old);
+}
+
+/* Said once per thread: a worker on another CPU than planned costs latency, nothing else. */
+static void note_placement(struct live_worker *worker, const struct plan_worker *plan_worker)
+{
+	int error = atomic_load_explicit(&worker->worker.start_error, memory_order_relaxed);
+
+	if (error && !worker->placement_noted)
+		log_warning("worker %u: cannot be pinned to CPU %u: %s, continuing where the "
+			    "scheduler puts it",
+			    plan_worker->number, plan_worker->cpu, strerror(error));
+	worker->placement_noted = true;
+}
+
 int crew_publish(struct engine *engine, uint32_t worker_index, const bool *closing,
 		 bool drop_closing)
 {
@@ -280,9 +331,7 @@ int crew_publish(struct engine *engine, uint32_t worker_index, const bool *closi
 		return -ETIMEDOUT;
 	if (worker->worker.n_umems == 0)
 		return 0; /* no port of the group has been built yet */
-	set = calloc(1, sizeof(*set));
-	if (!set)
-		return -ENOMEM;
+	set = take_spare(worker);
 	add_routes(&request, set);
 	add_beats(&request, set);
 	add_reclaims(worker, set);
@@ -294,18 +343,23 @@ int crew_publish(struct engine *engine, uint32_t worker_index, const bool *closi
 	worker->set = set;
 	if (!worker->worker.is_started) {
 		r = worker_start(&worker->worker);
-		if (r < 0)
+		if (r < 0) {
+			not_started(engine, worker_index, old, r);
 			return r;
+		}
 	}
 	if (!wait_until(is_taken_up, &take_up, TAKE_UP_NS)) {
 		abandon(engine, worker);
+		worker->publish_error = -ETIMEDOUT;
 		worker->may_return = true;
 		worker->late_for = old;
 		log_err("worker %u: does not respond, abandoning it; its queues fall back",
 			engine->plan->workers[worker_index].number);
 		return -ETIMEDOUT;
 	}
-	free(old);
+	note_placement(worker, &engine->plan->workers[worker_index]);
+	worker->publish_error = 0;
+	recycle(worker, old);
 	return 0;
 }
 
@@ -328,7 +382,7 @@ bool crew_welcome_back(struct engine *engine)
 
 		if (!worker->may_return || worker_seen(&worker->worker) < worker->set->generation)
 			continue;
-		free(TAKE_PTR(worker->late_for));
+		recycle(worker, TAKE_PTR(worker->late_for));
 		worker->may_return = false;
 		worker->hangs = false;
 		engine->n_abandoned--;
@@ -353,5 +407,18 @@ void crew_free_worker(struct engine *engine, struct live_worker *worker)
 	for (uint32_t u = 0; u < worker->worker.n_umems; u++)
 		umem_fini(&worker->worker.umems[u]);
 	free(worker->set);
+	for (size_t i = 0; i < ARRAY_SIZE(worker->spares); i++)
+		free(worker->spares[i]);
 	free(worker);
+}
+
+void crew_forget_port(struct engine *engine, const struct live_port *port)
+{
+	for (uint32_t w = 0; w < engine_n_workers(engine); w++) {
+		for (struct live_lane *lane = engine->workers[w]->held; lane;
+		     lane = lane->next_held) {
+			if (lane->port == port)
+				lane->port = NULL;
+		}
+	}
 }

@@ -47,6 +47,7 @@ static void remove_port(struct engine *engine, struct live_port *port)
 {
 	port_detach(engine, port, true);
 	offload_record_restore(engine->offloads, engine->links, port->interface, port->ifindex);
+	crew_forget_port(engine, port);
 	log_notice("port %s: removed", port->name);
 	port_free(port);
 }
@@ -324,6 +325,30 @@ bool engine_is_complete(const struct engine *engine)
 	return true;
 }
 
+bool engine_lacks_only_interfaces(const struct engine *engine)
+{
+	for (uint32_t i = 0; i < engine_n_ports(engine); i++) {
+		enum port_state state = engine->ports[i]->state;
+
+		if (state != PORT_FORWARDING && state != PORT_PASSING && state != PORT_ABSENT)
+			return false;
+	}
+	return true;
+}
+
+static bool has_settled(void *arg)
+{
+	struct engine *engine = arg;
+
+	engine_retry(engine);
+	return engine_next_retry_ns(engine) == 0 || engine_has_failed(engine);
+}
+
+bool engine_settle(struct engine *engine, uint64_t timeout_ns)
+{
+	return wait_until(has_settled, engine, timeout_ns);
+}
+
 bool engine_has_failed(const struct engine *engine)
 {
 	for (uint32_t i = 0; i < engine_n_ports(engine); i++) {
@@ -364,7 +389,9 @@ bool engine_all_beating(struct engine *engine, const char **ret_worker)
 		struct live_worker *worker = engine->workers[w];
 		uint64_t beat;
 
-		if (!worker->worker.is_started && !worker->hangs)
+		/* One without packet memory has no port yet; one that could not be started is
+		 * silent. */
+		if (worker->worker.n_umems == 0)
 			continue;
 		beat = worker_beat(&worker->worker);
 		if (beat == worker->last_beat && all) {

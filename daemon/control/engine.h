@@ -51,6 +51,13 @@ uint64_t engine_next_retry_ns(const struct engine *engine);
 /* Every port of the plan is built: READY=1 may be said. */
 bool engine_is_complete(const struct engine *engine);
 
+/* Every port of the plan is built or has no interface to be built on. */
+bool engine_lacks_only_interfaces(const struct engine *engine);
+
+/* Goes on trying, blocking, until nothing is left to try or a port has failed. False: time is up.
+ */
+bool engine_settle(struct engine *engine, uint64_t timeout_ns);
+
 /* A port failed for good (start-up gives up then); the text is in the report. */
 bool engine_has_failed(const struct engine *engine);
 

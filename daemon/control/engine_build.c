@@ -21,7 +21,8 @@ static void describe_failure(struct engine *engine, uint32_t index, int r)
 
 	if (!port->first_failure_ns)
 		port->first_failure_ns = now_ns;
-	may_pass = r == -EBUSY && port_is_patient(port);
+	/* A dying predecessor lets go, a worker that is late on a full machine comes. */
+	may_pass = (r == -EBUSY || r == -ETIMEDOUT) && port_is_patient(port);
 	port->last_error = r;
 	port->state = may_pass ? PORT_REBUILDING : PORT_FAILED;
 	port->retry_at_ns = now_ns + (may_pass ? RETRY_FAST_NS : RETRY_SLOW_NS);
@@ -72,12 +73,47 @@ static int attach_and_bind(struct engine *engine, uint32_t index)
 		r = port_attach(engine, index);
 	if (r < 0 || !plan_port_needs_sockets(plan_port))
 		return r;
-	r = crew_ready(engine, index);
+	/* The probe for zero-copy may find its queue busy as well. */
+	if (port->mode == XSK_MODE_N)
+		r = port_settle_mode(engine, index);
+	if (r == 0)
+		r = crew_ready(engine, index);
 	if (r == 0)
 		r = port_bind(engine, index);
 	/* The attachment stays while a queue is waited for: with no socket it falls back. */
 	if (r < 0 && r != -EBUSY)
 		port_detach(engine, port, port_is_new(port));
+	return r;
+}
+
+/* Do all workers of a port run the set that names its lanes? Else the -errno of one that does not.
+ */
+static int workers_serve(const struct engine *engine, uint32_t index)
+{
+	for (uint32_t w = 0; w < engine_n_workers(engine); w++) {
+		if (engine->plan->workers[w].group == engine->plan->ports[index].group &&
+		    engine->workers[w]->publish_error)
+			return engine->workers[w]->publish_error;
+	}
+	return 0;
+}
+
+/* A port whose workers do not run gets no traffic: what its queues carry stays the kernel's. */
+static int open_port(struct engine *engine, uint32_t index)
+{
+	struct live_port *port = engine->ports[index];
+	int r = plan_port_needs_sockets(&engine->plan->ports[index]) ?
+			workers_serve(engine, index) :
+			0;
+
+	if (r == 0)
+		return port_open_slots(port);
+	if (r == -ETIMEDOUT)
+		port_set_problem(port, "a worker of it does not respond");
+	else
+		port_set_problem(
+			port, "a worker of it cannot be started: %s; raise TasksMax= of the unit",
+			strerror(-r));
 	return r;
 }
 
@@ -121,7 +157,7 @@ int engine_build_ports(struct engine *engine, bool *due)
 
 		if (!due[i])
 			continue;
-		r = port_open_slots(engine->ports[i]);
+		r = open_port(engine, i);
 		if (r < 0)
 			describe_failure(engine, i, r);
 		else

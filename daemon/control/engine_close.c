@@ -94,6 +94,7 @@ static bool port_has_lanes(const struct live_port *port)
 void engine_close_ports(struct engine *engine, const bool *closing)
 {
 	struct drain drain = {.engine = engine, .closing = closing};
+	uint64_t drain_ns;
 	bool any = false;
 
 	for (uint32_t i = 0; i < engine_n_ports(engine); i++) {
@@ -104,12 +105,13 @@ void engine_close_ports(struct engine *engine, const bool *closing)
 	}
 	if (!any)
 		return;
+	drain_ns = MIN(DRAIN_NS, engine->plan->conf->daemon.drain_timeout_ns);
 	/* No NAPI poll that saw a filled slot is still running after this. */
 	(void)grace_wait();
 	publish_affected(engine, closing, false);
-	if (!wait_until(is_drained, &drain, DRAIN_NS))
+	if (!wait_until(is_drained, &drain, drain_ns))
 		log_warning("some packets were not confirmed sent within %llu ms",
-			    DRAIN_NS / NSEC_PER_MSEC);
+			    (unsigned long long)(drain_ns / NSEC_PER_MSEC));
 	publish_affected(engine, closing, true);
 	for (uint32_t i = 0; i < engine_n_ports(engine); i++) {
 		struct live_port *port = engine->ports[i];

@@ -39,6 +39,29 @@ static uint32_t plan_worker_of(const struct plan *plan, uint32_t port, uint32_t 
 	return UINT32_MAX;
 }
 
+static void add_lane(struct report_queue *queue, const struct lane *lane)
+{
+	queue->rx_waiting += xsk_rx_waiting(&lane->xsk);
+	queue->in_tx += (uint32_t)(counter_read(&lane->counters.tx_packets) -
+				   counter_read(&lane->counters.tx_completed));
+	lane_counters_add(&queue->counters, &lane->counters);
+	report_xsk_add(&queue->xsk, &lane->xsk);
+}
+
+/* Lanes that were left to a worker that hangs go on counting when it goes on. */
+static void add_held_lanes(const struct engine *engine, const struct live_port *port, uint32_t q,
+			   struct report_queue *queue)
+{
+	for (uint32_t w = 0; w < engine->plan->n_workers; w++) {
+		const struct live_lane *held = engine->workers[w]->held;
+
+		for (; held; held = held->next_held) {
+			if (held->port == port && held->lane.queue == q)
+				add_lane(queue, &held->lane);
+		}
+	}
+}
+
 static void report_queue(const struct engine *engine, uint32_t index, uint32_t q,
 			 struct report_queue *queue)
 {
@@ -49,17 +72,15 @@ static void report_queue(const struct engine *engine, uint32_t index, uint32_t q
 	queue->worker = plan_worker_of(engine->plan, index, q);
 	queue->counters = port->totals[q].counters;
 	queue->xsk = port->totals[q].xsk;
+	queue->rx_abandoned = port->totals[q].rx_abandoned;
 	queue->tx_abandoned = port->totals[q].tx_abandoned;
+	add_held_lanes(engine, port, q, queue);
 	if (!live)
 		return;
 	queue->is_bound = live->is_slotted;
 	queue->is_zerocopy = live->lane.xsk.is_zerocopy;
 	queue->busy_poll_active = live->lane.polls_rx;
-	queue->rx_waiting = xsk_rx_waiting(&live->lane.xsk);
-	lane_counters_add(&queue->counters, &live->lane.counters);
-	report_xsk_add(&queue->xsk, &live->lane.xsk);
-	queue->in_tx = (uint32_t)(counter_read(&live->lane.counters.tx_packets) -
-				  counter_read(&live->lane.counters.tx_completed));
+	add_lane(queue, &live->lane);
 }
 
 static enum port_state state_now(const struct live_port *port, const struct link *link)
@@ -97,8 +118,12 @@ static int report_port(struct engine *engine, uint32_t index, struct report_port
 	uint64_t counts[SLUICE_V_N] = {0};
 
 	report->conf = plan_port->conf;
-	if (link_read(engine->links, plan_port->conf->interface, &report->link) < 0)
-		report->link = plan_port->link;
+	/* What events keep up to date, and fresh counters: asking for all would ask for routes,
+	 * too. */
+	report->link = plan_port->link;
+	if (report->link.exists &&
+	    link_read_stats(engine->links, report->link.ifindex, &report->link) == -ENODEV)
+		report->link.exists = false;
 	report->state = state_now(port, &report->link);
 	memcpy(report->problem, port->problem, sizeof(report->problem));
 	report->is_attached = port->is_attached && port_prog_is_attached(port->prog);

@@ -32,6 +32,8 @@
 /* While something is waited for, systemd is asked for this much more time at each tick. */
 #define EXTEND_TIMEOUT_US 15000000
 #define EVENTS_PER_TURN   16
+/* As long as for a queue that is busy: udev has renamed its interfaces by then. */
+#define ABSENT_PATIENCE_NS (5 * NSEC_PER_SEC)
 
 /* --- Reports ------------------------------------------------------------------------------------
  */
@@ -94,12 +96,25 @@ static int make_report(void *arg, struct report *ret_report)
 	return 0;
 }
 
-/* READY=1 once all is bound; STATUS= whenever the line changes. */
+/*
+ * All is bound; or all but ports whose interfaces do not exist, and those were waited for. The
+ * network of the host is ordered behind READY (Before=network.target), so a card that was pulled
+ * must not keep it, and the way into the host, from coming up. STATUS= and /readyz say what is
+ * missing.
+ */
+static bool may_say_ready(const struct life *life)
+{
+	return engine_is_complete(life->engine) ||
+	       (engine_lacks_only_interfaces(life->engine) &&
+		clock_now_ns() - life->begun_ns > ABSENT_PATIENCE_NS);
+}
+
+/* READY=1 as soon as it may be said; STATUS= whenever the line changes. */
 static void tell_systemd(struct life *life)
 {
 	struct report report;
 
-	if (!life->is_ready && engine_is_complete(life->engine)) {
+	if (!life->is_ready && may_say_ready(life)) {
 		life->is_ready = true;
 		(void)sd_notify(0, "READY=1");
 		log_notice("ready");
@@ -464,6 +479,7 @@ static int start(struct life *life)
 	char missing[CAPS_TEXT_BYTES];
 	int r;
 
+	life->begun_ns = clock_now_ns();
 	life->last_reload_ok = true;
 	life->start_unix_s = life->last_reload_unix_s = clock_unix_s();
 	(void)topo_read("/sys", &life->topo);

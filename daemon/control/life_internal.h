@@ -42,6 +42,7 @@ struct life {
 	char last_reload_error[512];
 	double last_reload_unix_s;
 	double start_unix_s;
+	uint64_t begun_ns;
 	uint64_t n_reloads, n_reload_failures, n_resyncs;
 	uint64_t n_requests, n_request_failures;
 };

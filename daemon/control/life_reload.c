@@ -18,6 +18,9 @@
 
 #define LOG_DOMAIN "reload"
 
+/* How long a reload may take the control thread to see its ports built. */
+#define SETTLE_NS NSEC_PER_SEC
+
 static void join_lines(const struct conf_errors *errors, char *text, size_t size)
 {
 	size_t used = 0;
@@ -126,6 +129,12 @@ static int apply_reload(struct life *life, struct conf *conf, struct plan *plan,
 		return r;
 	}
 	conf_free(old);
+	/* The kernel frees a queue late (16–28 ms): the answer is to be about what came of it. */
+	if (r == 0 && !engine_settle(life->engine, SETTLE_NS))
+		snprintf(text, size,
+			 "applied; a port is still being built: see `sluicectl status`");
+	if (r == 0 && engine_has_failed(life->engine))
+		r = -EIO;
 	if (r < 0)
 		snprintf(text, size, "applied, but a port cannot be built: see `sluicectl status`");
 	return r;

@@ -37,6 +37,7 @@ struct live_lane {
 	struct lane lane; /* first: aligned to a cache line */
 	bool is_slotted;  /* in the XSKMAP */
 	struct live_worker *worker;
+	struct live_port *port;      /* whose totals it counts into; NULL = that port is gone */
 	struct live_lane *next_held; /* in live_worker.held */
 };
 
@@ -44,6 +45,7 @@ struct live_lane {
 struct queue_totals {
 	struct lane_counters counters;
 	struct report_xsk xsk;
+	uint64_t rx_abandoned; /* left in the rx ring: the worker stood still for too long */
 	uint64_t tx_abandoned; /* never completed: the device went, or stood still for too long */
 };
 
@@ -74,15 +76,18 @@ struct live_port {
 };
 
 struct live_worker {
-	struct worker worker; /* first: aligned to a cache line */
-	struct worker_set *set;
+	struct worker worker;   /* first: aligned to a cache line */
+	struct worker_set *set; /* published */
+	/* The sets that are not in use: one or both of two, so that publishing never allocates. */
+	struct worker_set *spares[2];
+	bool placement_noted;
+	int publish_error; /* of the latest attempt; 0 = the worker runs `set` */
 	enum xsk_mode umem_mode[WORKER_MAX_UMEMS]; /* ZEROCOPY, or COPY for both copying modes */
 	struct reclaim_list {
 		uint8_t tags[WORKER_MAX_LANES];
 		uint32_t n;
 	} reclaim[WORKER_MAX_UMEMS]; /* proven dead since the last set */
 	uint64_t last_beat;
-	uint64_t last_beat_seen_ns;
 	bool hangs; /* neither touched nor freed, unless it is welcomed back */
 	/* It was late to take up `set`: when it has taken it up after all, it is welcome back. */
 	bool may_return;
@@ -134,12 +139,12 @@ static inline bool *engine_alloc_flags(uint32_t n)
 }
 
 /*
- * Reads what the lanes have counted into the totals, closes and frees them. The lanes of a worker
- * that hangs, which it may still touch, are left to it (live_worker.held), and their queues busy.
+ * Closes and frees the lanes; what they counted goes into the totals. The lanes of a worker that
+ * hangs, which it may still touch, are left to it (live_worker.held), and their queues busy.
  */
 void port_close_lanes(struct live_port *port);
 
-/* Closes and frees one lane that no worker knows any more. */
+/* Counts, closes and frees one lane that no worker knows any more. */
 void port_free_lane(struct live_lane *lane);
 
 /* Closes the lanes of the flagged ports in the order of design.md §4.5. Programs stay attached. */
@@ -156,11 +161,18 @@ int engine_build_ports(struct engine *engine, bool *due);
 struct live_port *port_new(const char *name);
 
 /*
- * Loads and attaches the program, mends offloads, holds promiscuity, settles the mode. A port that
- * needs no sockets is then complete. On failure nothing of it remains and port->problem says why.
- * -EBUSY may pass by itself.
+ * Mends offloads, loads and attaches the program, holds promiscuity. A port that needs no sockets
+ * is then complete. On failure nothing of it remains and port->problem says why. -EBUSY may pass by
+ * itself.
  */
 int port_attach(struct engine *engine, uint32_t index);
+
+/*
+ * Finds out which mode the port's sockets can have, and notes it in port->mode. -EBUSY: the queue
+ * to ask with is still in use; nothing is lost by asking again. Other errors: port->problem says
+ * why.
+ */
+int port_settle_mode(struct engine *engine, uint32_t index);
 
 /* Opens the sockets of all lanes; crew_ready() has prepared the UMEMs. Same promises. */
 int port_bind(struct engine *engine, uint32_t index);
@@ -197,8 +209,8 @@ void port_set_problem(struct live_port *port, const char *fmt, ...)
 struct live_worker *crew_new_worker(const struct plan *plan, uint32_t index);
 
 /*
- * Makes sure that the workers of a port have a UMEM of the port's mode. -EUCLEAN: a running worker
- * has none of that mode; its group must be rebuilt. On failure *ret_text is set.
+ * Makes sure that the workers of a port have a UMEM of the port's mode; a running worker stands
+ * still for a moment while it gets its second one. On failure port->problem says why.
  */
 int crew_ready(struct engine *engine, uint32_t port_index);
 
@@ -223,6 +235,9 @@ void crew_reclaim(struct live_worker *worker, uint32_t umem, uint8_t tag);
  * published.
  */
 bool crew_welcome_back(struct engine *engine);
+
+/* Lanes that are held for a port which goes away count for nobody. */
+void crew_forget_port(struct engine *engine, const struct live_port *port);
 
 /* Stops the thread and frees; one that hangs is abandoned. NULL is fine. */
 void crew_free_worker(struct engine *engine, struct live_worker *worker);

@@ -342,8 +342,10 @@ static uint32_t first_owned_queue(const struct plan_port *plan_port)
 	return 0;
 }
 
-static int settle_mode(struct live_port *port, const struct plan_port *plan_port)
+int port_settle_mode(struct engine *engine, uint32_t index)
 {
+	const struct plan_port *plan_port = &engine->plan->ports[index];
+	struct live_port *port = engine->ports[index];
 	enum conf_mode wanted = plan_port->conf->mode;
 	int r;
 
@@ -356,8 +358,12 @@ static int settle_mode(struct live_port *port, const struct plan_port *plan_port
 		return 0;
 	}
 	r = probe_zerocopy(plan_port, first_owned_queue(plan_port));
-	if (r == -EBUSY)
+	if (r == -EBUSY) {
+		if (!port_is_patient(port))
+			port_set_problem(port, "queue %u of %s is in use by another AF_XDP socket",
+					 first_owned_queue(plan_port), port->interface);
 		return r;
+	}
 	if (r == 0 && wanted == CONF_MODE_ZEROCOPY) {
 		port_set_problem(port,
 				 "mode = zerocopy: driver %s of %s does not offer it; "
@@ -393,7 +399,7 @@ int port_attach(struct engine *engine, uint32_t index)
 		r = port_mend_offloads(engine, index);
 	else if (plan_port->conf->mode == CONF_MODE_AUTO)
 		r = mend_for_generic(engine, index); /* what auto ended in */
-	if (r < 0 || (r = hold_promiscuity(port)) < 0 || (r = settle_mode(port, plan_port)) < 0) {
+	if (r < 0 || (r = hold_promiscuity(port)) < 0) {
 		port_detach(engine, port, port_is_new(port));
 		return r;
 	}

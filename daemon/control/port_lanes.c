@@ -69,6 +69,7 @@ static int open_lane(struct engine *engine, uint32_t index, uint32_t worker_inde
 		return -ENOMEM;
 	memset(live, 0, sizeof(*live));
 	live->worker = worker;
+	live->port = port;
 	live->lane.umem = umem;
 	live->lane.tag = (uint8_t)plan_lane->tag;
 	live->lane.port = index;
@@ -153,6 +154,7 @@ static void keep_counts(struct queue_totals *totals, const struct live_lane *liv
 	const struct lane_counters *counters = &live->lane.counters;
 
 	lane_counters_add(&totals->counters, counters);
+	totals->rx_abandoned += xsk_rx_waiting(&live->lane.xsk);
 	totals->tx_abandoned +=
 		counter_read(&counters->tx_packets) - counter_read(&counters->tx_completed);
 	report_xsk_add(&totals->xsk, &live->lane.xsk);
@@ -160,6 +162,8 @@ static void keep_counts(struct queue_totals *totals, const struct live_lane *liv
 
 void port_free_lane(struct live_lane *lane)
 {
+	if (lane->port)
+		keep_counts(&lane->port->totals[lane->lane.queue], lane);
 	xsk_close(&lane->lane.xsk);
 	free(lane);
 }
@@ -171,7 +175,6 @@ void port_close_lanes(struct live_port *port)
 
 		if (!live)
 			continue;
-		keep_counts(&port->totals[q], live);
 		if (live->worker->hangs) {
 			live->next_held = live->worker->held;
 			live->worker->held = live;

@@ -45,6 +45,7 @@ struct report_queue {
 	bool busy_poll_active; /* asked for and with a NAPI id */
 	uint32_t rx_waiting;   /* in the rx ring now */
 	uint32_t in_tx;        /* submitted and not completed */
+	uint64_t rx_abandoned; /* left in the rx ring of a socket that had to be closed */
 	uint64_t tx_abandoned; /* submitted to a socket that was closed before it gave them back */
 	struct lane_counters counters;
 	struct report_xsk xsk;

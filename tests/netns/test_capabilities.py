@@ -139,3 +139,16 @@ def test_without_ports_none_is_needed(net):
     assert daemon.status().startswith("0 of 0 ports up")
     assert daemon.metric("sluice_ready") == 1
     daemon.stop()
+
+
+def test_a_worker_whose_thread_cannot_be_started_is_no_worker(net):
+    """Its port must not say that it forwards: every frame would fall back, or be dropped, unseen."""
+    wires(net, WIRES[:1])
+    limit = ["prlimit", "--nproc=1:1", "--"]  # the main thread is one
+    user = as_user(*THREE)
+    daemon = prepare(net, "[daemon]\n" + SMALL + "\n" + pair(), [*limit, *user])
+    assert ends(daemon) == 1
+    assert ("its thread cannot be started: Resource temporarily unavailable; raise TasksMax= of the "
+            "unit") in daemon.log()
+    assert "forwarding" not in daemon.log()
+    assert_untouched(net, daemon)

@@ -33,3 +33,23 @@ def test_a_worker_that_was_late_is_one_of_the_crew_again(net):
     daemon.wait_log("lan does not exist")
     daemon.stop()
     assert "does not respond" not in daemon.log().partition("responds again")[2]
+
+
+def test_what_a_late_worker_counts_is_counted(net):
+    """Its port is rebuilt without it; what it then does with the old lanes stays in the books."""
+    box = Box(net, queues=2).no_loss_behind()
+    daemon = box.start(daemon="workers = 2")
+    late = ask(daemon, "show workers")["workers"][0]
+    with held(late["tid"]):
+        net.gen("a", "send", "va", "--count", "400", "--queues", "0-1", "--rate", "20k")
+        daemon.configure(daemon.config_path.read_text().replace("timeout = 5s", "timeout = 6s"))
+        daemon.control("reload")
+        daemon.wait_log("worker 0: does not respond")
+    daemon.wait_log("worker 0: responds again")
+    wait_for(lambda: not ask(daemon, "status")["status"]["degraded"], "all is well")
+    books = settled(daemon)
+    assert books.verdict("wan", "redirect") == 400
+    assert books.queue("receive_packets_total", "wan") + \
+        books.queue("receive_abandoned_packets_total", "wan") == 400
+    box.cross_intact(2000, "--queues", "all", "--rate", "20k")
+    daemon.stop()

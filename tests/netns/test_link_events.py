@@ -7,6 +7,7 @@ import json
 import os
 import re
 import subprocess
+import time
 
 import pytest
 
@@ -204,6 +205,7 @@ def crosses_from(net, tx, rx, queue, count=100):
 
 
 def test_missing_at_start(net):
+    """READY waits for the interface, but not so long that the host would not come up without it."""
     wires(net, [WIRES[1], "w"])
     daemon = start_unready(net, config())
     wait_state(daemon, "l", "absent", 5.0)
@@ -218,7 +220,19 @@ def test_missing_at_start(net):
         recreate(net, "l")
         daemon.wait_notified("READY=1", BACK_S + 0.5)
         both_ways(net)
+    assert "DEGRADED" not in daemon.status()
     assert daemon.http("/readyz")[0] == 200
+
+
+def test_still_missing_after_the_patience(net):
+    wires(net, [WIRES[1], "w"])
+    daemon = start_unready(net, config())
+    begun = time.monotonic()
+    daemon.wait_notified("READY=1", 10.0)
+    assert time.monotonic() - begun > 3.0, "it waited"
+    assert daemon.status().startswith("DEGRADED: ")
+    assert daemon.metric("sluice_ready") == 0 and daemon.http("/readyz")[0] == 503
+    both_ways(net, WIRES[1])
 
 
 def start_unready(net, text):

@@ -102,12 +102,13 @@ class Books:
             if left != right:
                 wrong.append(f"{what}: {left} != {right}")
         for i in self.interfaces():
-            equal(f"{i}: redirected = received + lost by the socket + waiting",
+            equal(f"{i}: redirected = received + lost by the socket + waiting + abandoned",
                   self.verdict(i, "redirect"),
                   self.queue("receive_packets_total", i) +
                   self.sum("sluice_xsk_rx_dropped_total", interface=i) +
                   self.sum("sluice_xsk_rx_ring_full_total", interface=i) +
-                  self.queue("receive_waiting_packets", i))
+                  self.queue("receive_waiting_packets", i) +
+                  self.queue("receive_abandoned_packets_total", i))
             for q in self.by_queue("receive_packets_total", i):
                 equal(f"{i} queue {q}: received = forwarded + drops",
                       self.queue("receive_packets_total", i, queue=q),

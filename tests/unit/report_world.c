@@ -47,6 +47,7 @@ static void make_queue(struct report_queue *queue, uint32_t port, uint32_t q)
 	queue->rx_waiting = 3 + q;
 	queue->in_tx = 5 + q;
 	queue->tx_abandoned = 7 + q;
+	queue->rx_abandoned = 9 + q;
 	for (int reason = 0; reason < DROP_N; reason++) {
 		counters->drops[reason] = 10 + (uint64_t)reason;
 		n_drops += counters->drops[reason];
@@ -106,7 +107,7 @@ static void make_port(struct report_port *port, uint32_t index, uint32_t n_queue
 
 		make_queue(&port->queues[q], index, q);
 		redirected += queue->counters.rx_packets + queue->xsk.rx_dropped +
-			      queue->xsk.rx_ring_full + queue->rx_waiting;
+			      queue->xsk.rx_ring_full + queue->rx_waiting + queue->rx_abandoned;
 	}
 	for (int v = 0; v < SLUICE_V_N; v++)
 		port->verdicts[v] = 401 + (uint64_t)v;

@@ -208,6 +208,8 @@ static void test_identities_can_be_computed_from_the_page(void **state)
 			page_sum(page, "sluice_queue_receive_packets_total", in, NULL) +
 				page_sum(page, "sluice_xsk_rx_dropped_total", in, NULL) +
 				page_sum(page, "sluice_xsk_rx_ring_full_total", in, NULL) +
+				page_sum(page, "sluice_queue_receive_abandoned_packets_total", in,
+					 NULL) +
 				page_sum(page, "sluice_queue_receive_waiting_packets", in, NULL));
 	}
 	for (int w = 0; w < WORLD_WORKERS; w++) {

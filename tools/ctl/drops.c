@@ -24,6 +24,7 @@ static void print_way(struct json_object *port)
 		{"rx_waiting", "waiting in rx rings"},
 		{"in_tx", "being sent"},
 		{"abandoned", "given up unsent"},
+		{"rx_abandoned", "given up unreceived"},
 	};
 	char buf[32];
 
