@@ -54,6 +54,12 @@ class Tally:
         self.skips += other.skips
         self.seconds += other.seconds
 
+    def must_have_run(self, part):
+        """Every part of a suite is asked, so that none can vanish behind the others' results."""
+        if not (self.passed or self.failures or self.skips):
+            self.fail(part, "no test ran")
+        return self
+
 
 def tail(text):
     return "\n".join(text.rstrip().split("\n")[-TAIL_LINES:])
@@ -122,14 +128,14 @@ def count_program(tally, name, entry):
         tally.passed += 1
 
 
-def run_meson(build, suites, wrapper=(), env=None):
+def run_meson(build, suite, wrapper=(), env=None):
+    """One suite: of several in one run, those without a test would not show."""
     tally = Tally()
+    part = "meson test -C %s --suite %s" % (build, suite)
     log = os.path.join(build, "meson-logs", "testlog.json")
     if os.path.exists(log):
         os.remove(log)
-    command = [*wrapper, "/usr/bin/meson", "test", "-C", build, "--num-processes", JOBS]
-    for suite in suites:
-        command += ["--suite", suite]
+    command = [*wrapper, "/usr/bin/meson", "test", "-C", build, "--num-processes", JOBS, "--suite", suite]
     status, output = run(command, env)
     entries = []
     if os.path.exists(log):
@@ -140,8 +146,8 @@ def run_meson(build, suites, wrapper=(), env=None):
     if entries:
         tally.seconds = max(e["starttime"] + e["duration"] for e in entries) - min(e["starttime"] for e in entries)
     if status and not tally.failures:
-        tally.fail("meson test --suite " + " ".join(suites), tail(output))
-    return tally
+        tally.fail(part, tail(output))
+    return tally.must_have_run(part)
 
 
 # ---- pytest -------------------------------------------------------------------------------------------------------------
@@ -174,16 +180,17 @@ def run_pytest(build, name, args, limit_s, env=None):
     tally.seconds = time.monotonic() - start
     if os.path.exists(report):
         count_junit(tally, report)
-    if status not in (0, 5, 77) and not tally.failures:  # 5: nothing collected, 77: all skipped; the caller sees both
-        tally.fail("pytest tests/netns", "status %d\n%s" % (status, tail(output)))
-    return tally
+    part = " ".join(["pytest", *args, "tests/netns"])
+    if status not in (0, 77) and not tally.failures:  # 77: all skipped, see conftest.py
+        tally.fail(part, "status %d\n%s" % (status, tail(output)))
+    return tally.must_have_run(part)
 
 
 # ---- suites -------------------------------------------------------------------------------------------------------------
 
 
 def suite_meson(name):
-    return lambda full: run_meson(BUILD, [name])
+    return lambda full: run_meson(BUILD, name)
 
 
 def suite_netns(full):
@@ -204,10 +211,11 @@ def suite_sanitize(full):
     if status:
         tally.fail("ninja -C " + asan, tail(output))
         return tally
-    tally.add(run_meson(asan, ["unit", "fuzz"], env=SANITIZER_ENV))
+    for suite in "unit", "fuzz":
+        tally.add(run_meson(asan, suite, env=SANITIZER_ENV))
     tally.add(run_pytest(asan, "sanitizer", ["-m", "sanitizer"], PATIENCE * BUDGET["sanitize"], SANITIZER_ENV))
     # gcc 12's TSan does not know the address layout that newer kernels randomise to.
-    tally.add(run_meson(tsan, ["thread"], ["setarch", "--addr-no-randomize"], SANITIZER_ENV))
+    tally.add(run_meson(tsan, "thread", ["setarch", "--addr-no-randomize"], SANITIZER_ENV))
     return tally
 
 
@@ -223,9 +231,7 @@ SUITES = {
 
 
 def run_suite(name, full):
-    tally = SUITES[name](full)
-    if not (tally.passed or tally.failures or tally.skips):
-        tally.fail(name, "no test ran")
+    tally = SUITES[name](full).must_have_run(name)
     if REQUIRE_ALL:
         for test, reason in tally.skips:
             tally.fail(test, "skipped, and SLUICE_REQUIRE=all: " + reason)

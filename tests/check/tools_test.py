@@ -178,6 +178,32 @@ class Counting(Scratch):
     def test_suite_that_ran_nothing_fails(self):
         self.assertEqual(self.suite(run_suites.Tally(), False), (1, "0 passed, 1 failed, 0 skipped"))
 
+    def sanitize(self, empty, pytest_status=0):
+        """The failures of suite `sanitize` when the parts in `empty` find no test, and say so as meson and pytest do."""
+        def fake_run(command, env=None, limit_s=None):
+            if "--suite" in command and command[-1] not in empty:
+                self.write(command[command.index("-C") + 1] + "/meson-logs/testlog.json",
+                           '{"name": "t", "result": "OK", "starttime": 1, "duration": 1}\n')
+            if "pytest" in command:
+                cases = "" if "pytest" in empty else '<testcase classname="t" name="a"/>'
+                self.write(command[command.index("--junitxml") + 1], "<testsuite>%s</testsuite>" % cases)
+                return pytest_status, "no tests ran"
+            return 0, "No suitable tests defined."
+        with mock.patch.object(run_suites, "BUILD", os.path.join(self.dir, "b")), \
+             mock.patch.object(run_suites, "configure", lambda build, options: None), \
+             mock.patch.object(run_suites.os, "geteuid", lambda: 0), \
+             mock.patch.object(run_suites, "run", fake_run):
+            os.makedirs(os.path.join(self.dir, "b-asan"), exist_ok=True)
+            tally = run_suites.suite_sanitize(False)
+        return tally.passed, [name.split()[-1] for name, _ in tally.failures]
+
+    def test_part_of_a_suite_that_ran_nothing_fails(self):
+        self.assertEqual(self.sanitize(()), (4, []))
+        for part in "unit", "fuzz", "thread":
+            self.assertEqual(self.sanitize([part]), (3, [part]))
+        for status in 0, 5:
+            self.assertEqual(self.sanitize(["pytest"], status), (3, ["tests/netns"]))
+
     def test_skip_is_a_failure_where_all_is_required(self):
         for require_all, expected in ((False, (0, "1 passed, 0 failed, 1 skipped")), (True, (1, "1 passed, 1 failed, 0 skipped"))):
             tally = run_suites.Tally()
