@@ -46,6 +46,18 @@ class Rooms(unittest.TestCase):
         os.makedirs(os.path.join(empty, "daemon"))
         self.assertEqual(run(empty)[0], 1)
 
+    def test_in_a_checkout_git_says_what_is_ours(self):
+        subprocess.run(["git", "init", "-q", self.tree], check=True)
+        for directory, files in (("b", [".gitignore", "bad.c"]), ("daemon/out", [".gitignore", "bad.c"]),
+                                 ("daemon/util/new", ["bad.c"])):
+            os.makedirs(os.path.join(self.tree, directory))
+            for name in files:
+                with open(os.path.join(self.tree, directory, name), "w", encoding="utf-8") as out:
+                    out.write("*\n")  # ignores everything, as meson's build trees do; and is no licence
+        status, output = run(self.tree)
+        self.assertEqual(re.findall(r"^(\S+):\d+: ([\w-]+): ", output, re.M), [("daemon/util/new/bad.c", "spdx")])
+        self.assertEqual(status, 1)
+
     def test_every_rule_has_a_bad_fixture(self):
         shown = {rule_of(name) for name in os.listdir(os.path.join(FIXTURES, "bad"))}
         self.assertEqual(shown, set(rules()))
