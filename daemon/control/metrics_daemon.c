@@ -22,8 +22,8 @@ static void emit_build_info(const struct metrics_page *page, const struct metric
 
 	metrics_sample(page->out, family->name,
 		       metrics_labels(labels, "version", SLUICE_VERSION, "revision",
-				      SLUICE_REVISION, "libbpf", SLUICE_LIBBPF, "libxdp",
-				      SLUICE_LIBXDP, "compiler", SLUICE_COMPILER, NULL),
+				      SLUICE_REVISION, "libbpf", SLUICE_LIBBPF_VERSION, "libxdp",
+				      SLUICE_LIBXDP_VERSION, "compiler", SLUICE_COMPILER, NULL),
 		       1);
 }
 
