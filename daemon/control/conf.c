@@ -476,12 +476,3 @@ void conf_free(struct conf *conf)
 	free(conf->origins);
 	free(conf);
 }
-
-const struct conf_port *conf_find_port(const struct conf *conf, const char *name)
-{
-	for (unsigned i = 0; i < conf->n_ports; i++) {
-		if (strcmp(conf->ports[i].name, name) == 0)
-			return &conf->ports[i];
-	}
-	return NULL;
-}

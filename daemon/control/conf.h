@@ -112,9 +112,6 @@ int conf_load_stream(FILE *stream, const char *path, struct conf **ret_conf,
 void conf_free(struct conf *conf);
 void conf_errors_fini(struct conf_errors *errors);
 
-/* NULL if there is none. */
-const struct conf_port *conf_find_port(const struct conf *conf, const char *name);
-
 /* The effective configuration, defaults included, each value with its origin. */
 void conf_dump_ini(const struct conf *conf, FILE *out);
 int conf_dump_json(const struct conf *conf, FILE *out);

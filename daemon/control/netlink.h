@@ -26,11 +26,6 @@ struct nl {
 int nl_open(struct nl *nl, int bus);
 void nl_close(struct nl *nl);
 
-static inline bool nl_is_open(const struct nl *nl)
-{
-	return nl->socket;
-}
-
 /*
  * Sends `request` (flags and sequence are completed: NLM_F_REQUEST, and NLM_F_ACK unless it is a
  * dump) and calls fn, which may be NULL, for each answer until the end. -errno is the kernel's.

@@ -551,8 +551,3 @@ void port_prog_set_detached(struct port_prog *prog, bool detached)
 	/* Read by the program on other CPUs; alone in its line, ordered with nothing. */
 	__atomic_store_n(&prog->heartbeat[0].detach, (__u64)detached, __ATOMIC_RELAXED);
 }
-
-bool port_prog_is_detached(const struct port_prog *prog)
-{
-	return __atomic_load_n(&prog->heartbeat[0].detach, __ATOMIC_RELAXED) != 0;
-}

@@ -92,7 +92,6 @@ uint64_t *port_prog_beat(struct port_prog *prog, unsigned worker);
 
 /* The instant detach switch: one store, no system call, seen by the next frame. */
 void port_prog_set_detached(struct port_prog *prog, bool detached);
-bool port_prog_is_detached(const struct port_prog *prog);
 
 /* Counts by verdict, summed over CPUs, since load. One bpf(2) batch or SLUICE_V_N lookups. */
 int port_prog_verdicts(struct port_prog *prog, uint64_t ret_counts[SLUICE_V_N]);

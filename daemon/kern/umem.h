@@ -23,7 +23,7 @@
  * Quarantine: frames of a closed lane. The kernel may still write to them until the teardown is
  * proven (the queue could be bound again, or the device is gone); then umem_reclaim() frees them.
  *
- * Thread: control until worker_start() and after worker_join(); the worker in between.
+ * Thread: control until worker_start() and after worker_stop(); the worker in between.
  */
 #pragma once
 
@@ -92,7 +92,10 @@ static inline uint64_t umem_frame_of(const struct umem *umem, uint64_t addr)
 	return addr >> umem->frame_shift;
 }
 
-/* Does [addr, addr + len) lie within one frame of this region? Descriptors are input. */
+/*
+ * Does [addr, addr + len) lie within one frame of this region? Descriptors are input. For
+ * sluice-gen and tests; the worker's own check (data/loop.c) also asks whose the frame is.
+ */
 static inline bool umem_holds(const struct umem *umem, uint64_t addr, uint32_t len)
 {
 	uint64_t offset = addr & ((1ULL << umem->frame_shift) - 1);
