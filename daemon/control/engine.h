@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+/* clang-format off: a figure */
 /*
  * The engine builds exactly the plan, and takes it down in reverse.
  *
- *   build    program → attach → offloads, promiscuity → mode → UMEM → sockets → worker → XSKMAP
- * slots removal  empty the slots → grace period → drain rx, await tx ≤ 200 ms → publish without the
+ *   build    program → attach → offloads, promiscuity → mode → UMEM → sockets → worker →
+ *            XSKMAP slots
+ *   removal  empty the slots → grace period → drain rx, await tx ≤ 200 ms → publish without the
  *            lanes → read XDP_STATISTICS → close → detach
  *
  * It is driven by plans alone: start, reload and every link event end in engine_apply() with the
@@ -16,6 +18,7 @@
  * Thread: control. Calls block for what the kernel needs: an RCU grace period per attach, close and
  * removal (8–30 ms each), 200 ms at most for draining. This room logs.
  */
+/* clang-format on */
 #pragma once
 
 #include <stdbool.h>
