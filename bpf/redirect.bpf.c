@@ -121,9 +121,17 @@ static __always_inline bool is_link_control(const __u8 *dst)
 
 /*
  * Has the worker beaten within the stall timeout? Beat 0 means "not running": a worker that has
- * not started is not alive, whatever the clock says. A changed beat restarts the clock. The time is
- * stored before the beat, so that another CPU on the same queue (generic mode) cannot pair the new
- * beat with the old time.
+ * not started is not alive, whatever the clock says. A changed beat restarts the clock.
+ *
+ * Two CPUs may be here for one queue (generic mode), with no lock between them:
+ *   - One takes `now`, the other stores a later time: the age is negative, hence signed.
+ *   - One sees the other's new beat with the old time. Time is stored before the beat, which on
+ *     x86-64 rules this out. On arm64 it takes a release store here and an acquire load per frame,
+ *     which BPF has only since 6.15. Without them that frame may be called stale if the queue was
+ *     silent for a stall timeout before: it takes the port's fall-back and is counted so. The next
+ *     one is judged right; a dead worker is never called alive for it.
+ *   - One stores an older beat over a newer: the next frame sees a change once more, which
+ *     restarts the clock, microseconds late.
  *
  * A queue that was silent sees an old beat for the first time at its next frame; if the worker
  * died meanwhile, frames go to it for up to one stall timeout more. Bounded, and the price of not
@@ -143,7 +151,7 @@ static __always_inline bool is_worker_alive(volatile struct queue_watch *queue,
 		queue->seen = beat;
 		return beat != 0;
 	}
-	return beat != 0 && now_jiffies - queue->at_jiffies <= config.stall_jiffies;
+	return beat != 0 && (__s64)(now_jiffies - queue->at_jiffies) <= config.stall_jiffies;
 }
 
 static __always_inline int redirect_frame(const struct xdp_md *ctx)
