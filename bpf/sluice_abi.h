@@ -20,7 +20,8 @@
 /* Queues of one port that a plan may use; more than any NIC driver binds XSKs to today. */
 #define SLUICE_MAX_QUEUES 256
 
-/* In queue_worker[]: the plan gave this queue to no worker, so it is always the kernel's. */
+/* In queue_line[] of the program: the plan gave this queue to no worker, so it is always the
+ * kernel's. */
 #define SLUICE_NO_WORKER 0xffff
 
 /*

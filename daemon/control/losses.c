@@ -91,7 +91,7 @@ static void walk_sockets(const struct report_port *port, const struct walk *walk
 	const struct loss losses[] = {
 		{LOSS_SOCKET, "rx_dropped",
 		 "no free frame in the fill ring, or longer than a frame",
-		 "raise frames_per_worker; frames longer than 1,500 bytes need frame_size = 4096",
+		 "raise frames_per_worker; an MTU above 1770 needs frame_size = 4096",
 		 sum.rx_dropped, false},
 		{LOSS_SOCKET, "rx_ring_full", "the worker did not take packets fast enough",
 		 "the worker's CPU is full: more queues and workers, or a CPU of its own",

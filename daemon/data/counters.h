@@ -77,7 +77,8 @@ struct worker_counters {
 	uint64_t residence_sum_ns;
 } CACHE_ALIGNED;
 
-/* Frames of one UMEM by owner, published as one consistent cut by worker_publish_frames(). */
+/* Frames of one UMEM by owner, published by the worker as one consistent cut; worker_frames()
+ * reads. */
 struct frame_states {
 	uint32_t free;
 	uint32_t fill;
