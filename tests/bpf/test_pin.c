@@ -6,8 +6,10 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
+#include <limits.h>
 #include <linux/bpf.h>
 #include <linux/if_link.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -192,45 +194,106 @@ static void test_foreign_pins_are_refused(void **state)
 
 /* --- Crashes --------------------------------------------------------------------------------- */
 
-static void stage_all(const struct port_prog *prog, unsigned n_objects)
+/*
+ * A process that dies in the middle of pin.c: the linker hands us its changes to the file system
+ * (meson.build), and from the one after `changes_left` on none happens any more, tidying up
+ * included. So the order in which things are done is that of the code.
+ */
+static unsigned changes_left = UINT_MAX;
+
+static void die_after(unsigned n_changes)
 {
-	static const char *const names[] = {"next/prog", "next/xsks", "next/heartbeat",
-					    "next/verdicts"};
-	_cleanup_close_ int fd = bpf_prog_get_fd_by_id(port_prog_id(prog));
-	struct bpf_prog_info info = {};
-	__u32 map_ids[8] = {}, size = sizeof(info);
-	char path[256];
-
-	info.nr_map_ids = ARRAY_SIZE(map_ids);
-	info.map_ids = (uintptr_t)map_ids;
-	assert_int_equal(bpf_obj_get_info_by_fd(fd, &info, &size), 0);
-	(void)mkdir(ENV_PORT_PATH, 0700);
-	assert_int_equal(mkdir(ENV_PORT_PATH "/next", 0700), 0);
-	for (unsigned i = 0; i < n_objects; i++) {
-		_cleanup_close_ int map = -1;
-
-		(void)snprintf(path, sizeof(path), "%s/%s", ENV_PORT_PATH, names[i]);
-		for (unsigned m = 0; i > 0 && m < info.nr_map_ids; m++) {
-			struct bpf_map_info map_info = {};
-			__u32 map_size = sizeof(map_info);
-
-			close_fdp(&map);
-			map = bpf_map_get_fd_by_id(map_ids[m]);
-			assert_int_equal(bpf_obj_get_info_by_fd(map, &map_info, &map_size), 0);
-			if (strcmp(map_info.name, names[i] + strlen("next/")) == 0)
-				break;
-		}
-		pin(i == 0 ? fd : map, path);
-	}
+	changes_left = n_changes;
 }
 
-static void rename_out_of_stage(const char *name)
+static void revive(void)
 {
-	char from[256], to[256];
+	changes_left = UINT_MAX;
+}
 
-	(void)snprintf(from, sizeof(from), "%s/next/%s", ENV_PORT_PATH, name);
-	(void)snprintf(to, sizeof(to), "%s/%s", ENV_PORT_PATH, name);
-	assert_int_equal(rename(from, to), 0);
+static int change(int result)
+{
+	if (result >= 0 && changes_left != UINT_MAX)
+		changes_left--;
+	return result;
+}
+
+static int refuse(void)
+{
+	errno = EIO;
+	return -1;
+}
+
+int __real_mkdir(const char *path, mode_t mode);
+int __wrap_mkdir(const char *path, mode_t mode);
+int __wrap_mkdir(const char *path, mode_t mode)
+{
+	return changes_left ? change(__real_mkdir(path, mode)) : refuse();
+}
+
+int __real_rmdir(const char *path);
+int __wrap_rmdir(const char *path);
+int __wrap_rmdir(const char *path)
+{
+	return changes_left ? change(__real_rmdir(path)) : refuse();
+}
+
+int __real_rename(const char *from, const char *to);
+int __wrap_rename(const char *from, const char *to);
+int __wrap_rename(const char *from, const char *to)
+{
+	return changes_left ? change(__real_rename(from, to)) : refuse();
+}
+
+int __real_unlink(const char *path);
+int __wrap_unlink(const char *path);
+int __wrap_unlink(const char *path)
+{
+	return changes_left ? change(__real_unlink(path)) : refuse();
+}
+
+int __real_bpf_obj_pin(int fd, const char *path);
+int __wrap_bpf_obj_pin(int fd, const char *path);
+int __wrap_bpf_obj_pin(int fd, const char *path)
+{
+	return changes_left ? change(__real_bpf_obj_pin(fd, path)) : -EIO;
+}
+
+static int map_of(const struct bpf_prog_info *info, const __u32 *map_ids, const char *name)
+{
+	for (unsigned m = 0; m < info->nr_map_ids; m++) {
+		struct bpf_map_info map_info = {};
+		__u32 size = sizeof(map_info);
+		_cleanup_close_ int fd = bpf_map_get_fd_by_id(map_ids[m]);
+
+		assert_int_equal(bpf_obj_get_info_by_fd(fd, &map_info, &size), 0);
+		if (strcmp(map_info.name, name) == 0)
+			return TAKE_FD(fd);
+	}
+	fail_msg("the program has no map %s", name);
+	return -1;
+}
+
+/* pin_stage() of a program, cut short behind `n_changes` changes. Returns whether it was. */
+static bool stage(const struct port_prog *prog, unsigned n_changes)
+{
+	int fds[PIN_OBJECT_N] = {bpf_prog_get_fd_by_id(port_prog_id(prog))};
+	__u32 map_ids[8] = {}, size = sizeof(struct bpf_prog_info);
+	struct bpf_prog_info info = {.nr_map_ids = ARRAY_SIZE(map_ids),
+				     .map_ids = (uintptr_t)map_ids};
+	int r;
+
+	assert_int_equal(bpf_obj_get_info_by_fd(fds[PIN_PROG], &info, &size), 0);
+	fds[PIN_XSKS] = map_of(&info, map_ids, "xsks");
+	fds[PIN_HEARTBEAT] = map_of(&info, map_ids, "heartbeat");
+	fds[PIN_VERDICTS] = map_of(&info, map_ids, "verdicts");
+	die_after(n_changes);
+	r = pin_stage(ENV_PORT_PATH, fds);
+	revive();
+	for (unsigned i = 0; i < PIN_OBJECT_N; i++)
+		close_fdp(&fds[i]);
+	assert_true(r == 0 || r == -EIO);
+	return r < 0;
 }
 
 /* From the state that a crash left: we come after, with the totals expected. */
@@ -248,65 +311,78 @@ static void assert_recovers(bool expect_adopted, uint64_t expect_no_worker)
 	assert_false(env_exists(ENV_PORT_PATH));
 }
 
+/* Each test goes on until nothing is cut short: then every step has been the last one once. */
+
 static void test_crash_while_staging_the_first_program(void **state)
 {
-	for (unsigned n = 0; n <= PIN_OBJECT_N; n++) {
+	unsigned n = 0;
+	bool is_cut = true;
+
+	for (; is_cut; n++) {
 		_cleanup_(env_port_prog_freep) struct port_prog *dead = env_load_port("lan", false);
 
-		stage_all(dead, n);
+		is_cut = stage(dead, n);
 		assert_recovers(false, 0);
 	}
+	assert_int_equal(n - 1, 2 + PIN_OBJECT_N); /* directory, next/ */
 }
 
 static void test_crash_while_staging_a_successor(void **state)
 {
-	for (unsigned n = 0; n <= PIN_OBJECT_N; n++) {
+	unsigned n = 0;
+	bool is_cut = true;
+
+	for (; is_cut; n++) {
 		_cleanup_(env_port_prog_freep) struct port_prog *dead = env_load_port("lan", false);
 
 		env_in_another_process(ENV_PIN_DIR, env_count_five);
-		stage_all(dead, n);
+		is_cut = stage(dead, n);
 		assert_recovers(true, 5);
 	}
+	assert_int_equal(n - 1, 1 + PIN_OBJECT_N); /* next/ */
 }
 
-/* The link holds the new program, `n_renamed` of whose objects are in place. */
 static void test_crash_while_promoting_a_successor(void **state)
 {
-	static const char *const order[PIN_OBJECT_N] = {"verdicts", "heartbeat", "xsks", "prog"};
+	unsigned n = 0;
+	int r = -EIO;
 
-	for (unsigned n_renamed = 0; n_renamed <= PIN_OBJECT_N; n_renamed++) {
+	for (; r == -EIO; n++) {
 		_cleanup_(env_port_prog_freep) struct port_prog *dead = env_load_port("lan", false);
 		_cleanup_close_ int prog_fd = bpf_prog_get_fd_by_id(port_prog_id(dead));
 		_cleanup_close_ int link = -1;
 
 		env_in_another_process(ENV_PIN_DIR, env_count_five);
-		stage_all(dead, PIN_OBJECT_N);
+		assert_false(stage(dead, UINT_MAX));
 		link = bpf_obj_get(ENV_PORT_PATH "/link");
 		assert_int_equal(bpf_link_update(link, prog_fd, NULL), 0);
-		for (unsigned i = 0; i < n_renamed; i++)
-			rename_out_of_stage(order[i]);
+		die_after(n);
+		r = pin_promote(ENV_PORT_PATH);
+		revive();
 		env_count_frames(dead, 3);
 		/* The five were in the memory of the process that crashed. */
 		assert_recovers(true, 3);
 	}
+	assert_int_equal(r, 0);
+	assert_int_equal(n - 1, PIN_OBJECT_N + 1); /* and next/ goes */
 }
 
 static void test_crash_while_removing(void **state)
 {
-	static const char *const order[] = {"link", "verdicts", "heartbeat", "xsks", "prog"};
+	unsigned n = 0;
+	int r = -EIO;
 
-	for (size_t n_removed = 0; n_removed <= ARRAY_SIZE(order); n_removed++) {
+	for (; r == -EIO; n++) {
 		env_in_another_process(ENV_PIN_DIR, env_count_five);
-		for (size_t i = 0; i < n_removed; i++) {
-			char path[256];
-
-			(void)snprintf(path, sizeof(path), "%s/%s", ENV_PORT_PATH, order[i]);
-			assert_int_equal(unlink(path), 0);
-		}
-		if (n_removed > 0)
+		die_after(n);
+		r = pin_clear(ENV_PORT_PATH);
+		revive();
+		if (n > 0)
 			assert_true(env_wait(env_is_bare, (char[]){"lan"}));
-		assert_recovers(n_removed == 0, n_removed == 0 ? 5 : 0);
+		assert_recovers(n == 0, n == 0 ? 5 : 0);
 	}
+	assert_int_equal(r, 0);
+	assert_int_equal(n - 1, 1 + PIN_OBJECT_N + 1); /* the link before, the directory behind */
 }
 
 static void test_pin_dir_must_be_on_a_bpf_file_system(void **state)
