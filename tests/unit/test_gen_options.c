@@ -118,6 +118,43 @@ static void test_a_whole_line(void **state)
 	assert_int_equal(o.queues.n, 0);
 }
 
+static void test_size_is_the_least_that_the_headers_need(void **state)
+{
+	static const struct {
+		const char *line;
+		uint32_t low, high; /* 0: refused */
+	} table[] = {
+		{"send va --count 1", 60, 60},
+		{"send va --count 1 --vlan 5", 60, 60},
+		{"send va --count 1 --ip", 82, 82},
+		{"send va --count 1 --ip6", 102, 102},
+		{"send va --count 1 --ip --vlan 5", 86, 86},
+		{"send va --count 1 --ip6 --vlan 5", 106, 106},
+		{"send va --count 1 --ip --flood", 82, 82},
+		{"run va vb --count 1 --ip", 82, 82},
+		{"send va --count 1 --size 82-1514 --ip", 82, 1514},
+		{"send va --count 1 --size 102 --ip6", 102, 102},
+		{"send va --count 1 --size 14", 14, 14},
+		{"sink vb", 60, 60},
+		{"send va --count 1 --ip --size 81", 0, 0},
+		{"send va --count 1 --ip --size 60-1514", 0, 0},
+		{"send va --count 1 --ip --length 14", 0, 0},
+		{"send va --count 1 --ip6 --size 101", 0, 0},
+		{"send va --count 1 --ip --vlan 5 --size 85", 0, 0},
+		{"run va vb --count 1 --ip --size imix", 0, 0},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
+		struct gen_options o = {0};
+
+		print_message("  '%s'\n", table[i].line);
+		assert_int_equal(parse(table[i].line, &o),
+				 table[i].low ? OPTIONS_OK : OPTIONS_WRONG);
+		assert_int_equal(o.sizes.low, table[i].low);
+		assert_int_equal(o.sizes.high, table[i].high);
+	}
+}
+
 static void test_wrong_lines_are_refused(void **state)
 {
 	static const char *const lines[] = {
@@ -162,6 +199,7 @@ int main(void)
 		cmocka_unit_test(test_sizes_are_one_a_range_or_imix),
 		cmocka_unit_test(test_queues_keep_their_order),
 		cmocka_unit_test(test_a_whole_line),
+		cmocka_unit_test(test_size_is_the_least_that_the_headers_need),
 		cmocka_unit_test(test_wrong_lines_are_refused),
 	};
 

@@ -15,6 +15,9 @@
 #include "tools/gen/sequence.h"
 #include "util/macros.h"
 
+/* The shortest frame on a wire, without the checksum. */
+#define DEFAULT_BYTES 60
+
 #define SEND (1u << GEN_SEND)
 #define SINK (1u << GEN_SINK)
 #define RUN  (1u << GEN_RUN)
@@ -266,7 +269,8 @@ static const struct option_row rows[] = {
 	{"duration", ALL, "TIME", parse_duration, TO(duration_ns), "end after 5s, 500ms, …"},
 	{"rate", TX, "FPS", parse_count, TO(rate_fps), "frames per second; default: no limit"},
 	{"burst", TX, "N", parse_u32, TO(burst), "frames per system call; default: 100 us' worth"},
-	{"size", TX, "SIZES", parse_sizes, TO(sizes), "60 (default), 60-1514 in turn, or imix"},
+	{"size", TX, "SIZES", parse_sizes, TO(sizes),
+	 "60-1514 in turn, or imix; default: 60, or the least that --ip or --ip6 needs"},
 	{"length", TX, "N", parse_sizes, TO(sizes),
 	 "the same, said of odd lengths: runts from 14, oversize to 4096"},
 	{"flows", TX, "N", parse_u32, TO(flows), "flows in turn; default: one per queue"},
@@ -339,7 +343,6 @@ static void print_help(void)
 
 static const struct gen_options defaults = {
 	.count = UINT64_MAX,
-	.sizes = {.low = 60, .high = 60},
 	.frame =
 		{
 			.dst_mac = {0x02, 0, 0, 0, 0, 0x0b},
@@ -372,13 +375,35 @@ static int resolve_addresses(struct gen_options *o)
 	return 0;
 }
 
+/*
+ * A frame without IP may be cut as short as a runt, which its sink takes for what it is. A packet
+ * that does not hold what its headers say is damage: the sink would blame the path for it.
+ */
+static enum options_result resolve_sizes(struct gen_options *o)
+{
+	bool is_ip = o->ip4 || o->ip6;
+	uint32_t least_bytes = DEFAULT_BYTES;
+	struct frame_builder builder;
+
+	if (is_ip) {
+		frame_builder_init(&builder, &o->frame);
+		least_bytes = (uint32_t)frame_min_size(&builder);
+	}
+	if (o->sizes.high == 0)
+		o->sizes = (struct gen_sizes){.low = least_bytes, .high = least_bytes};
+	if (!is_ip || o->sizes.low >= least_bytes)
+		return OPTIONS_OK;
+	warnx("--size: %s%s%s needs at least %u bytes", o->ip4 ? "--ip" : "--ip6",
+	      o->frame.vlan == FRAME_NO_VLAN ? "" : " with --vlan",
+	      o->sizes.imix ? ", of which imix has frames of 60," : "", least_bytes);
+	return OPTIONS_WRONG;
+}
+
 /* What is wrong with the options together; NULL if nothing is. */
 static const char *find_fault(const struct gen_options *o)
 {
 	uint64_t ring = o->ring;
 
-	if (o->ip4 && o->ip6)
-		return "--ip and --ip6 exclude each other";
 	if (o->command != GEN_SINK && o->count == UINT64_MAX && o->duration_ns == 0)
 		return "--count or --duration is needed";
 	if (o->command != GEN_SINK && o->count == 0)
@@ -408,6 +433,12 @@ static enum options_result complete(struct gen_options *o)
 		warnx("--src-ip and --dst-ip must be addresses of the family of --ip or --ip6");
 		return OPTIONS_WRONG;
 	}
+	if (o->ip4 && o->ip6) {
+		warnx("--ip and --ip6 exclude each other");
+		return OPTIONS_WRONG;
+	}
+	if (resolve_sizes(o) != OPTIONS_OK)
+		return OPTIONS_WRONG;
 	fault = find_fault(o);
 	if (fault) {
 		warnx("%s", fault);
