@@ -42,6 +42,19 @@ def shares_of_a_cpu(daemons):
     return [s / seconds for s in used]
 
 
+def sleeps(daemon):
+    return daemon.metric("sluice_worker_sleeps_total")
+
+
+def sleeps_per_second(daemons, stretch_s=1.0):
+    """Of their workers, all at once, in a stretch of time that is waited for."""
+    before, begun = [sleeps(daemon) for daemon in daemons], time.monotonic()
+    while time.monotonic() - begun < stretch_s:
+        time.sleep(begun + stretch_s - time.monotonic())
+    seconds = time.monotonic() - begun
+    return [(sleeps(daemon) - then) / seconds for daemon, then in zip(daemons, before)]
+
+
 def _turns(daemon):
     return [worker["turns"] for worker in ask(daemon, "show workers")["workers"]]
 
@@ -65,6 +78,19 @@ def test_an_idle_daemon_costs_nothing(net):
     for i, box in enumerate(boxes):
         assert box.play([frame()]) == [frame()]
         assert settled(box.daemon).verdict(f"wan{i}", "stale") == 0
+
+
+def test_the_heart_beats_as_fast_as_patience_is_short(net):
+    """An idle worker sleeps for a quarter of stall_timeout, and 25 ms at most."""
+    boxes = []
+    for i, timeout in enumerate(("10ms", "10s")):
+        boxes.append(Box(net, hosts=((f"a{i}", f"va{i}"), (f"b{i}", f"vb{i}")),
+                         ports=(f"wan{i}", f"lan{i}")))
+        boxes[i].start(daemon="workers = 1", port=f"stall_timeout = {timeout}\n")
+        settled(boxes[i].daemon)
+    quick, slow = sleeps_per_second([box.daemon for box in boxes])
+    assert quick >= 150, "400 if the machine has nothing else to do"
+    assert 10 <= slow < 100, "40"
 
 
 def received(daemon):
@@ -109,7 +135,9 @@ def test_a_busy_worker_does_not_sleep(net):
                                                      (1, 1, "65536")])
 def test_memory_is_that_of_the_packets(net, queues, workers, frames):
     box = Box(net, queues=queues).no_loss_behind()
-    daemon = box.start(daemon=f"workers = {workers}\nframes_per_worker = {frames}", port=PATIENT)
+    # Huge pages, where some are free, come in 2 MiB and are in no resident set.
+    daemon = box.start(daemon=f"workers = {workers}\nframes_per_worker = {frames}\n"
+                              "huge_pages = off", port=PATIENT)
     box.cross_intact(5000, "--queues", "all", "--rate", "20k")
     for _ in range(50):
         daemon.metrics()
