@@ -129,6 +129,29 @@ def test_deleted_and_created_under_traffic_five_times(net, daemon):
     assert daemon.metric("sluice_queue_transmit_abandoned_packets_total", interface="w0") > 0
 
 
+def test_frames_of_a_device_that_stays_away_are_free_again(net, daemon):
+    """The kernel gave them back when it unbound the queue: nobody else will ask for them."""
+    def frames(name):
+        return daemon.metric("sluice_umem_frames", state=name)
+
+    both_ways(net)
+    sender = net.popen("a", binary("tools/sluice-gen"), "send", "w1", "--duration", "60s",
+                       "--rate", "20k", stdout=subprocess.DEVNULL)
+    arrived = daemon.metric("sluice_queue_transmit_packets_total", interface="l0")
+    wait_for(lambda: daemon.metric("sluice_queue_transmit_packets_total", interface="l0")
+             > arrived, "frames leave by l0")
+    posted, free = frames("fill"), frames("free")
+    net.ip("d", "link", "del", "l0")
+    wait_state(daemon, "l", "absent")
+    wait_for(lambda: frames("fill") < posted, "what was posted to l0 is not any more")
+    wait_for(lambda: frames("quarantine") == 0, "no frame is kept back", 3.0)
+    sender.terminate()
+    sender.wait()
+    assert frames("free") > free, "they are free, not forgotten"
+    assert daemon.metric("sluice_umem_frames_lost") == 0
+    assert state(daemon, "l") == "absent"
+
+
 def test_both_ends_of_a_wire_deleted(net, daemon):
     with nothing_lost(net, daemon):
         net.ip("d", "link", "del", "l0")
