@@ -51,6 +51,7 @@ void links_close(struct links *links)
 	close_fdp(&links->event_fd);
 	nl_close(&links->route);
 	free(links->known);
+	free(links->uppers);
 	free(links);
 }
 
@@ -82,6 +83,30 @@ int links_learn(struct links *links, uint32_t ifindex, const char *name)
 	known[n] = (struct known_link){.ifindex = ifindex};
 	(void)snprintf(known[n].name, sizeof(known[n].name), "%s", name);
 	links->n_known = n + 1;
+	return 0;
+}
+
+void links_forget_uppers(struct links *links, const char *name)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < links->n_uppers; i++) {
+		if (strcmp(links->uppers[i].name, name) != 0)
+			links->uppers[n++] = links->uppers[i];
+	}
+	links->n_uppers = n;
+}
+
+int links_learn_upper(struct links *links, uint32_t ifindex, const char *name)
+{
+	struct known_link *uppers =
+		reallocarray(links->uppers, links->n_uppers + 1, sizeof(*uppers));
+
+	if (!uppers)
+		return -ENOMEM;
+	links->uppers = uppers;
+	uppers[links->n_uppers] = (struct known_link){.ifindex = ifindex};
+	(void)snprintf(uppers[links->n_uppers++].name, IF_NAMESIZE, "%s", name);
 	return 0;
 }
 
@@ -198,17 +223,16 @@ static struct nlmsghdr *getlink_message(void *buffer, uint32_t ifindex)
 	return nlh;
 }
 
-static void read_master(struct links *links, uint32_t ifindex, struct link *link)
+void link_name_of(struct links *links, uint32_t ifindex, char ret_name[IF_NAMESIZE])
 {
 	_Alignas(struct nlmsghdr) char buffer[128];
-	struct link master = {0};
-	struct link_answer answer = {.link = &master};
+	struct link link = {0};
+	struct link_answer answer = {.link = &link};
 
-	/* A master in another namespace, or gone since, still is one: it is then shown by index. */
-	(void)snprintf(link->host.master, sizeof(link->host.master), "if%u", ifindex % 1000000);
+	(void)snprintf(ret_name, IF_NAMESIZE, "if%u", ifindex % 1000000);
 	if (nl_request(&links->route, getlink_message(buffer, ifindex), take_link, &answer) == 0 &&
-	    master.exists)
-		(void)snprintf(link->host.master, sizeof(link->host.master), "%s", master.name);
+	    link.exists)
+		(void)snprintf(ret_name, IF_NAMESIZE, "%s", link.name);
 }
 
 /*
@@ -252,13 +276,16 @@ int link_read(struct links *links, const char *interface, struct link *ret_link)
 	if (r < 0)
 		return r;
 	if (answer.master_ifindex != 0)
-		read_master(links, answer.master_ifindex, &link);
+		link_name_of(links, answer.master_ifindex, link.host.master);
 	read_queues(links, &link);
 	ethtool_ioctl_driver(links->ethtool.ioctl_fd, link.name, link.driver);
 	/* A device without ethtool has no offloads either. */
 	(void)ethtool_features(&links->ethtool, link.ifindex, link.name, link.offload_on,
 			       link.offload_fixed);
 	r = link_read_host(&links->route, &link);
+	if (r < 0)
+		return r;
+	r = link_read_upper(links, &link);
 	if (r < 0)
 		return r;
 	*ret_link = link;
@@ -276,6 +303,9 @@ int link_read_stats(struct links *links, uint32_t ifindex, struct link *io_link)
 		return r;
 	if (!link.exists)
 		return -ENODEV;
+	io_link->is_up = link.is_up;
+	io_link->has_carrier = link.has_carrier;
+	io_link->mtu = link.mtu;
 	io_link->rx_missed = link.rx_missed;
 	io_link->rx_errors = link.rx_errors;
 	io_link->tx_dropped = link.tx_dropped;

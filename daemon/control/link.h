@@ -36,6 +36,11 @@ struct link_host {
 	char master[IF_NAMESIZE]; /* "" = none */
 };
 
+static inline bool link_host_is_there(const struct link_host *host)
+{
+	return host->n_addresses > 0 || host->has_default_route || host->master[0] != '\0';
+}
+
 /* Interrupts of one device that link_read() looks at; the plan only warns with them. */
 #define LINK_MAX_IRQS 64
 
@@ -62,6 +67,9 @@ struct link {
 	bool offload_on[LINK_OFFLOAD_N];
 	bool offload_fixed[LINK_OFFLOAD_N]; /* the driver does not let it be changed */
 	struct link_host host;
+	char upper[IF_NAMESIZE]; /* a device stacked on it (VLAN, macvlan) by which the host is
+				  * reached; "" = none, or none that is up */
+	struct link_host upper_host;
 	unsigned n_irqs; /* 0 for virtual devices, and where sysfs is not ours */
 	struct link_irq irqs[LINK_MAX_IRQS];
 	uint64_t rx_missed, rx_errors, tx_dropped; /* rtnetlink statistics */
@@ -79,7 +87,10 @@ void links_close(struct links *links);
  */
 int link_read(struct links *links, const char *interface, struct link *ret_link);
 
-/* Just the counters of rtnetlink (scrapes): one request. */
+/*
+ * What may change from second to second: the counters of rtnetlink, is_up, has_carrier and the
+ * MTU. One request, whatever the host's routes and addresses are. -ENODEV: it is gone.
+ */
 int link_read_stats(struct links *links, uint32_t ifindex, struct link *io_link);
 
 /*

@@ -107,6 +107,25 @@ static struct known_link *find_known(struct links *links, uint32_t ifindex)
 	return NULL;
 }
 
+/* What happens to a device that is stacked on an interface is told of that one, too. */
+static void change_below(struct changes *changes, uint32_t ifindex)
+{
+	for (unsigned i = 0; i < changes->links->n_uppers; i++) {
+		if (changes->links->uppers[i].ifindex == ifindex)
+			change_name(changes, changes->links->uppers[i].name);
+	}
+}
+
+/* A device that has just been stacked on something known. */
+static void change_lower(struct changes *changes, uint32_t lower)
+{
+	const struct known_link *known = find_known(changes->links, lower);
+
+	if (known)
+		change_name(changes, known->name);
+	change_below(changes, lower);
+}
+
 /* The message carries the new name only: who knew the interface by another is told that too. */
 static void take_link(struct changes *changes, const struct nlmsghdr *nlh)
 {
@@ -116,9 +135,12 @@ static void take_link(struct changes *changes, const struct nlmsghdr *nlh)
 
 	if (known)
 		change_name(changes, known->name);
+	change_below(changes, (uint32_t)ifi->ifi_index);
 	mnl_attr_for_each (attr, nlh, sizeof(*ifi)) {
 		const char *name = mnl_attr_get_payload(attr);
 
+		if (mnl_attr_get_type(attr) == IFLA_LINK)
+			change_lower(changes, mnl_attr_get_u32(attr));
 		if (mnl_attr_get_type(attr) != IFLA_IFNAME)
 			continue;
 		change_name(changes, name);
@@ -135,6 +157,7 @@ static void take_address(struct changes *changes, const struct nlmsghdr *nlh)
 	/* An interface that nobody has read is nobody's. */
 	if (known)
 		change_name(changes, known->name);
+	change_below(changes, ifa->ifa_index);
 }
 
 /* Which interface a default route left by before is not told: it may be any that has been read. */

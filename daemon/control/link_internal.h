@@ -5,6 +5,7 @@
  *
  *   link.c         life of the connection, link_read(), rtnetlink link messages
  *   link_host.c    addresses and default routes: is this the host's own interface?
+ *   link_upper.c   the same of devices stacked on it
  *   link_events.c  notifications
  *   link_sysfs.c   node, interrupts, and queues as a last resort
  *   ethtool.c      channels, offloads, driver
@@ -29,16 +30,28 @@ struct links {
 	const char *proc_root;  /* "/proc" */
 	struct known_link *known;
 	unsigned n_known;
+	struct known_link *uppers; /* devices stacked on them: an index, and the name *below* it */
+	unsigned n_uppers;
 };
 
 /* Notes the name under which an interface was read; forgets what else had that name or index. */
 int links_learn(struct links *links, uint32_t ifindex, const char *name);
+
+/* The same for devices stacked on the interface `name`, so that their events are told of it. */
+int links_learn_upper(struct links *links, uint32_t ifindex, const char *name);
+void links_forget_uppers(struct links *links, const char *name);
+
+/* The name of another device; one in another namespace, or gone since, is "if" and its index. */
+void link_name_of(struct links *links, uint32_t ifindex, char ret_name[IF_NAMESIZE]);
 
 /* Subscribes to links, addresses and default routes. -errno. */
 int link_events_open(int *ret_fd);
 
 /* Addresses and default route of link->ifindex into link->host; the master is link.c's. -errno. */
 int link_read_host(struct nl *route, struct link *link);
+
+/* Finds link->upper and what it carries, if there is one; learns all that is stacked. -errno. */
+int link_read_upper(struct links *links, struct link *link);
 
 /*
  * numa_node, irqs and, where want_queues, the queue counts — if `sysfs_root` shows our network

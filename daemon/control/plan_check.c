@@ -72,25 +72,36 @@ static void note_host(struct plan_builder *b, uint32_t port, const char *what)
 			  conf->name, what);
 }
 
-static void check_host(struct plan_builder *b, uint32_t port)
+static void check_host_of(struct plan_builder *b, uint32_t port, const char *device,
+			  const struct link_host *host)
 {
-	const struct link *link = &b->plan->ports[port].link;
-	const struct link_host *host = &link->host;
-	char what[96];
+	char what[128];
 
 	if (host->n_addresses > 0) {
-		(void)snprintf(what, sizeof(what), "%s carries %u address%s of this host",
-			       link->name, host->n_addresses, host->n_addresses == 1 ? "" : "es");
+		(void)snprintf(what, sizeof(what), "%s carries %u address%s of this host", device,
+			       host->n_addresses, host->n_addresses == 1 ? "" : "es");
 		note_host(b, port, what);
 	}
 	if (host->has_default_route) {
-		(void)snprintf(what, sizeof(what), "a default route leaves by %s", link->name);
+		(void)snprintf(what, sizeof(what), "a default route leaves by %s", device);
 		note_host(b, port, what);
 	}
 	if (host->master[0] != '\0') {
-		(void)snprintf(what, sizeof(what), "%s belongs to %s", link->name, host->master);
+		(void)snprintf(what, sizeof(what), "%s belongs to %s", device, host->master);
 		note_host(b, port, what);
 	}
+}
+
+static void check_host(struct plan_builder *b, uint32_t port)
+{
+	const struct link *link = &b->plan->ports[port].link;
+	char upper[64];
+
+	check_host_of(b, port, link->name, &link->host);
+	if (link->upper[0] == '\0')
+		return;
+	(void)snprintf(upper, sizeof(upper), "%s (on top of %s)", link->upper, link->name);
+	check_host_of(b, port, upper, &link->upper_host);
 }
 
 static void check_mtu(struct plan_builder *b, uint32_t port)

@@ -131,6 +131,8 @@ static void print_host(const struct link *link, FILE *out)
 		fact(out, "route", "default");
 	if (host->master[0] != '\0')
 		fact(out, "master", "%s", host->master);
+	if (link->upper[0] != '\0')
+		fact(out, "host on", "%s", link->upper);
 }
 
 static void print_link(const struct link *link, FILE *out)

@@ -10,6 +10,7 @@
 #include <linux/bpf.h>
 #include <linux/if_link.h>
 #include <linux/if_tun.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -282,6 +283,55 @@ static void test_a_master_is_named(void **state)
 	assert_string_equal(read_link("br0").kind, "bridge");
 }
 
+static void expect_upper(const char *interface, const char *upper)
+{
+	struct link link = read_link(interface);
+
+	assert_string_equal(link.upper, upper);
+	assert_int_equal(link_host_is_there(&link.upper_host), upper[0] != '\0');
+	assert_false(link_host_is_there(&link.host));
+}
+
+static void test_a_host_on_a_stacked_device_is_found(void **state)
+{
+	sh("ip link add va type veth peer name vb && ip link set va up && ip link set vb up");
+	sh("ip link add mv1 link va type macvlan && ip link add mv0 link va type macvlan");
+	expect_upper("va", "");
+	sh("ip addr add 192.0.2.1/24 dev mv0");
+	expect_upper("va", ""); /* it is down */
+	sh("ip link set mv0 up");
+	expect_upper("va", "mv0");
+	assert_int_equal(read_link("va").upper_host.n_addresses, 1);
+	expect_upper("vb", "");
+	sh("ip link del mv0 && ip link set mv1 up && ip route add default dev mv1");
+	expect_upper("va", "mv1");
+	assert_true(read_link("va").upper_host.has_default_route);
+	sh("ip route del default dev mv1 && ip link add br0 type bridge");
+	expect_upper("va", "");
+	sh("ip link set mv1 master br0");
+	expect_upper("va", "mv1");
+	assert_string_equal(read_link("va").upper_host.master, "br0");
+}
+
+/* Its IFLA_LINK is an index of the other namespace, which here is also one of ours. */
+static void test_a_device_stacked_elsewhere_is_not_ours(void **state)
+{
+	int elsewhere, here = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
+
+	sh("ip link add va index 77 type veth peer name vb");
+	assert_int_equal(unshare(CLONE_NEWNET), 0);
+	elsewhere = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
+	sh("ip link add wa index 77 type veth peer name wb && ip link set wa up");
+	sh("ip link add mv0 link wa type macvlan && ip link set mv0 netns /proc/%d/fd/%d",
+	   (int)getpid(), here);
+	assert_int_equal(setns(here, CLONE_NEWNET), 0);
+	sh("ip link set mv0 up && ip addr add 192.0.2.1/24 dev mv0");
+	assert_int_equal(read_link("mv0").host.n_addresses, 1);
+	expect_upper("va", "");
+	close_fdp(&elsewhere);
+	close_fdp(&here);
+}
+
 /* --- sysfs ----------------------------------------------------------------------------------- */
 
 /* The test's own tree, as of a virtio interface: node and interrupts are the parent's. */
@@ -447,6 +497,23 @@ static void test_promiscuity_lasts_as_long_as_its_fd(void **state)
 	assert_int_equal(link_hold_promiscuous(ifindex + 1000, &fd), -ENODEV);
 }
 
+static void test_flags_and_mtu_are_read_with_the_counters(void **state)
+{
+	struct link link;
+
+	sh("ip link add va type veth peer name vb && ip link set va up && ip link set vb up");
+	link = read_link("va");
+	assert_true(link.is_up && link.has_carrier);
+	sh("ip link set vb down && ip link set va mtu 1400");
+	assert_int_equal(link_read_stats(links, link.ifindex, &link), 0);
+	assert_true(link.is_up);
+	assert_false(link.has_carrier);
+	assert_int_equal(link.mtu, 1400);
+	sh("ip link set va down");
+	assert_int_equal(link_read_stats(links, link.ifindex, &link), 0);
+	assert_false(link.is_up);
+}
+
 static void test_counters_are_read_alone(void **state)
 {
 	struct link link;
@@ -475,12 +542,15 @@ int main(void)
 		link_test(test_addresses_are_counted_but_link_local_ones),
 		link_test(test_default_routes_are_found_however_they_are_made),
 		link_test(test_a_master_is_named),
+		link_test(test_a_host_on_a_stacked_device_is_found),
+		link_test(test_a_device_stacked_elsewhere_is_not_ours),
 		link_test(test_node_and_interrupts_are_read_one_level_up_for_virtio),
 		link_test(test_a_foreign_sysfs_is_not_believed),
 		link_test(test_offloads_are_switched_and_read_back),
 		link_test(test_netlink_and_ioctl_agree),
 		link_test(test_promiscuity_lasts_as_long_as_its_fd),
 		link_test(test_counters_are_read_alone),
+		link_test(test_flags_and_mtu_are_read_with_the_counters),
 	};
 
 	return link_env_run(tests, ARRAY_SIZE(tests));

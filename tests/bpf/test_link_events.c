@@ -118,6 +118,25 @@ static void test_only_default_routes_are_told(void **state)
 	assert_int_equal(told.n_everything, 0);
 }
 
+static void test_a_stacked_device_is_told_of_what_is_below(void **state)
+{
+	sh("ip link add va type veth peer name vb && ip link set va up && ip link set vb up");
+	(void)read_link("va");
+	expect_event("ip link add mv1 link va type macvlan", "va");
+	(void)read_link("va");
+	expect_event("ip link set mv1 up", "va");
+	expect_event("ip addr add 10.0.0.1/24 dev mv1", "va");
+	expect_event("ip link add mv0 link mv1 type macvlan", "va");
+	(void)read_link("va");
+	expect_event("ip link add br0 type bridge && ip link set mv0 master br0", "va");
+	expect_event("ip link del mv0", "va");
+	(void)read_link("va");
+	hear();
+	sh("ip link add da type bridge && ip link set da up && ip addr add 10.1.0.1/24 dev da");
+	hear();
+	assert_false(heard("va"));
+}
+
 static void test_an_overflow_means_read_all_again(void **state)
 {
 	int size_bytes = 4096;
@@ -144,6 +163,7 @@ int main(void)
 		link_test(test_a_rename_is_told_under_both_names),
 		link_test(test_one_drain_tells_an_interface_once),
 		link_test(test_only_default_routes_are_told),
+		link_test(test_a_stacked_device_is_told_of_what_is_below),
 		link_test(test_an_overflow_means_read_all_again),
 	};
 

@@ -36,6 +36,18 @@ static void set_master(struct world *w)
 	memcpy(w->links[WAN].host.master, "br0", 4);
 }
 
+static void set_macvlan_above(struct world *w)
+{
+	memcpy(w->links[WAN].upper, "mv0", 4);
+	w->links[WAN].upper_host.n_addresses = 1;
+}
+
+static void set_route_above(struct world *w)
+{
+	memcpy(w->links[WAN].upper, "eth0.10", 8);
+	w->links[WAN].upper_host.has_default_route = true;
+}
+
 static void set_kind(struct world *w, const char *kind)
 {
 	(void)snprintf(w->links[WAN].kind, sizeof(w->links[WAN].kind), "%s", kind);
@@ -162,6 +174,10 @@ static const struct {
 	{set_addresses, "port wan: eth0 carries 3 addresses of this host" HOST_ADVICE},
 	{set_default_route, "port wan: a default route leaves by eth0" HOST_ADVICE},
 	{set_master, "port wan: eth0 belongs to br0" HOST_ADVICE},
+	{set_macvlan_above,
+	 "port wan: mv0 (on top of eth0) carries 1 address of this host" HOST_ADVICE},
+	{set_route_above,
+	 "port wan: a default route leaves by eth0.10 (on top of eth0)" HOST_ADVICE},
 	{set_bond,
 	 "port wan: eth0 is of kind bond: frames arrive on its members: make ports of those"},
 	{set_willing_bond,
