@@ -46,7 +46,6 @@ const struct plan *engine_plan(const struct engine *engine)
 static void remove_port(struct engine *engine, struct live_port *port)
 {
 	port_detach(engine, port, true);
-	offload_record_restore(engine->offloads, engine->links, port->interface, port->ifindex);
 	crew_forget_port(engine, port);
 	log_notice("port %s: removed", port->name);
 	port_free(port);
@@ -219,6 +218,22 @@ static void sweep_pins(const struct engine *engine, const struct plan *plan)
 	(void)pin_for_each(dir, sweep_pin, &pins);
 }
 
+/* By name, or if it was renamed by index: does a port forward on this interface? */
+static bool is_forwarded_on(const char *interface, uint32_t ifindex, void *arg)
+{
+	const struct plan *plan = arg;
+
+	for (uint32_t i = 0; i < plan->n_ports; i++) {
+		const struct plan_port *port = &plan->ports[i];
+
+		if (plan_port_needs_sockets(port) &&
+		    (strcmp(port->conf->interface, interface) == 0 ||
+		     (port->is_present && port->link.ifindex == ifindex)))
+			return true;
+	}
+	return false;
+}
+
 /* Somebody may have switched an offload on since: `fix` switches it off again. */
 static void mend_kept_ports(struct engine *engine, const bool *due)
 {
@@ -252,6 +267,7 @@ int engine_apply(struct engine *engine, struct plan *plan)
 		sweep_pins(engine, plan);
 	engine_close_ports(engine, closing);
 	take_over(engine, plan, &diff, &next, due);
+	offload_record_restore(engine->offloads, engine->links, is_forwarded_on, engine->plan);
 	mend_kept_ports(engine, due);
 	r = engine_build_ports(engine, due);
 out:
@@ -461,11 +477,12 @@ void engine_free(struct engine *engine, bool gave_up)
 		struct live_port *port = engine->ports[i];
 
 		port_detach(engine, port, gave_up && !port->pin_is_inherited);
-		offload_record_restore(engine->offloads, engine->links, port->interface,
-				       port->ifindex);
 		log_totals(port);
 		port_free(port);
 	}
+	/* Without a plan nothing was touched, and what an earlier run left is the next one's. */
+	if (engine->plan)
+		offload_record_restore(engine->offloads, engine->links, NULL, NULL);
 	if (engine->n_abandoned == 0)
 		port_free_retired(engine);
 	free(engine->ports);

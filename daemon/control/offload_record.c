@@ -3,10 +3,13 @@
 #include "control/offload_record.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
+#include <net/if.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 #include "util/macros.h"
@@ -16,8 +19,10 @@
 
 struct offload_record {
 	char path[PATH_MAX]; /* "" = memory only */
+	int dir_fd;          /* locked, -1 = memory only */
 	struct entry {
 		char interface[IF_NAMESIZE];
+		uint32_t ifindex; /* by which a renamed device is found again; 0 = it is gone */
 		enum link_offload offload;
 	} entries[MAX_ENTRIES];
 	unsigned n_entries;
@@ -46,17 +51,20 @@ static struct entry *find_entry(struct offload_record *record, const char *inter
 	return NULL;
 }
 
-static int add_entry(struct offload_record *record, const char *interface,
+static int add_entry(struct offload_record *record, const char *interface, uint32_t ifindex,
 		     enum link_offload offload)
 {
-	struct entry *entry;
+	struct entry *entry = find_entry(record, interface, offload);
 
-	if (find_entry(record, interface, offload))
+	if (entry) {
+		entry->ifindex = ifindex; /* the device may have been made again */
 		return 0;
+	}
 	if (record->n_entries == MAX_ENTRIES)
 		return -ENOSPC;
 	entry = &record->entries[record->n_entries++];
 	entry->offload = offload;
+	entry->ifindex = ifindex;
 	snprintf(entry->interface, sizeof(entry->interface), "%s", interface);
 	return 0;
 }
@@ -71,7 +79,8 @@ static void load(struct offload_record *record)
 	while (fscanf(file, "%15s %31s", interface, name) == 2) {
 		enum link_offload offload;
 
-		if (find_offload(name, &offload) && add_entry(record, interface, offload) < 0)
+		if (find_offload(name, &offload) &&
+		    add_entry(record, interface, if_nametoindex(interface), offload) < 0)
 			return;
 	}
 }
@@ -100,13 +109,22 @@ static int save(const struct offload_record *record)
 	return rename(tmp, record->path) < 0 ? -errno : 0;
 }
 
+/* Two daemons that share the directory must not take each other's entries for a dead one's. */
+static int lock_dir(const char *dir)
+{
+	_cleanup_close_ int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	return fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0 ? TAKE_FD(fd) : -1;
+}
+
 int offload_record_open(const char *dir, struct offload_record **ret_record)
 {
 	struct offload_record *record = calloc(1, sizeof(*record));
 
 	if (!record)
 		return -ENOMEM;
-	if (dir[0]) {
+	record->dir_fd = dir[0] ? lock_dir(dir) : -1;
+	if (record->dir_fd >= 0) {
 		snprintf(record->path, sizeof(record->path), "%s/offloads", dir);
 		load(record);
 	}
@@ -117,7 +135,7 @@ int offload_record_open(const char *dir, struct offload_record **ret_record)
 int offload_record_switch_off(struct offload_record *record, struct links *links,
 			      const struct link *link, enum link_offload offload)
 {
-	int r = add_entry(record, link->name, offload);
+	int r = add_entry(record, link->name, link->ifindex, offload);
 
 	if (r < 0)
 		return r;
@@ -130,23 +148,28 @@ int offload_record_switch_off(struct offload_record *record, struct links *links
 }
 
 void offload_record_restore(struct offload_record *record, struct links *links,
-			    const char *interface, uint32_t ifindex)
+			    bool (*is_needed)(const char *interface, uint32_t ifindex, void *arg),
+			    void *arg)
 {
+	unsigned n_before = record->n_entries;
+
 	for (unsigned i = record->n_entries; i-- > 0;) {
 		struct entry *entry = &record->entries[i];
 
-		if (strcmp(entry->interface, interface) != 0)
+		if (is_needed && is_needed(entry->interface, entry->ifindex, arg))
 			continue;
 		/* The device may be gone; then its offloads are, too. */
-		(void)link_set_offload(links, ifindex, entry->offload, true);
+		if (entry->ifindex)
+			(void)link_set_offload(links, entry->ifindex, entry->offload, true);
 		*entry = record->entries[--record->n_entries];
 	}
-	(void)save(record);
+	if (record->n_entries != n_before)
+		(void)save(record);
 }
 
 void offload_record_close(struct offload_record *record)
 {
 	if (record)
-		(void)save(record);
+		close_fdp(&record->dir_fd);
 	free(record);
 }

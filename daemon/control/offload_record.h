@@ -8,13 +8,16 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "control/link.h"
 
 struct offload_record;
 
-/* Reads <dir>/offloads if it is there; a damaged file is ignored. `dir` "" keeps it in memory only.
+/*
+ * Reads <dir>/offloads if it is there; a damaged file is ignored. `dir` "", or one that another
+ * daemon keeps its record in, means memory only.
  */
 int offload_record_open(const char *dir, struct offload_record **ret_record);
 
@@ -22,9 +25,14 @@ int offload_record_open(const char *dir, struct offload_record **ret_record);
 int offload_record_switch_off(struct offload_record *record, struct links *links,
 			      const struct link *link, enum link_offload offload);
 
-/* Switches on again what was switched off on this interface, and forgets it. */
+/*
+ * Switches on again, and forgets, what was switched off on interfaces that need it no more: those
+ * that a port has left, and those of an earlier run that was killed. `is_needed` NULL: none does.
+ * No program of ours may be left on them: virtio_net refuses the change beneath one.
+ */
 void offload_record_restore(struct offload_record *record, struct links *links,
-			    const char *interface, uint32_t ifindex);
+			    bool (*is_needed)(const char *interface, uint32_t ifindex, void *arg),
+			    void *arg);
 
-/* The file stays while entries remain (a crash), and is removed when none do. */
+/* The file stays while entries remain (a crash). */
 void offload_record_close(struct offload_record *record);

@@ -364,6 +364,29 @@ def test_an_offload_switched_on_is_switched_off_again(net, daemon):
     assert VLAN in features(net, "l0"), "restored at a clean stop"
 
 
+def test_offloads_of_ports_that_were_removed_after_a_crash_are_restored(net, daemon):
+    """The record outlives kill -9, and a second daemon's start that fails does not touch it."""
+    assert VLAN not in features(net, "x0")
+    second = net.daemon_not_started("d", config(f"control_socket = {daemon.control_path}"))
+    assert second.start(ready=False).wait(10.0) == 1
+    assert VLAN not in features(net, "x0")
+    daemon.kill()
+    daemon.configure(config(x=None, y=None))
+    daemon.start()
+    assert VLAN in features(net, "x0") and VLAN not in features(net, "w0")
+    daemon.stop()
+    assert VLAN in features(net, "w0")
+
+
+def test_offloads_are_restored_after_a_start_that_fails(net):
+    """They go off before attaching, which fails: this MTU does not fit a page with its headroom."""
+    wires(net, mtu=3700)
+    daemon = net.daemon_not_started("d", config("frame_size = 4096"))
+    assert daemon.start(ready=False).wait(10.0) == 1
+    assert "switched offload rx-vlan-hw-parse of w0 off" in daemon.log()
+    assert VLAN in features(net, "w0") and not prog_id(net, "w0")
+
+
 def test_an_offload_is_only_checked_where_so_configured(net):
     wires(net)
     for name in "wlxy":

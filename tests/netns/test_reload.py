@@ -187,6 +187,21 @@ def test_another_interface(net, daemon):
         crosses(net, "n1", "w1")
 
 
+VLAN = "rx-vlan-offload: on"
+
+
+def test_offloads_of_an_interface_that_is_left_are_restored(net, daemon):
+    """Another interface; and none at all, for a port that passes."""
+    def vlan(ifname):
+        return VLAN in net.ethtool("d", "-k", ifname).stdout
+    net.veth("a", "n1", "d", "n0")
+    assert not vlan("l0") and not vlan("x0") and vlan("n0")
+    daemon.reload(config(l={"interface": "n0"}, x={"forward": "pass"}, y={"forward": "pass"}))
+    assert vlan("l0") and vlan("x0") and not vlan("n0")
+    daemon.stop()
+    assert all(vlan(f"{name}0") for name in (*PORTS, "n"))
+
+
 def test_wires_are_crossed_over(net, daemon):
     """Two ports change places: w leads to y now, and x to l."""
     daemon.reload(config(l={"interface": "y0"}, y={"interface": "l0"}))
