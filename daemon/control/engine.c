@@ -127,6 +127,15 @@ static bool worker_goes_on(const struct live_worker *worker, const struct next *
 	return false;
 }
 
+static bool has_moved(const struct engine *engine, const struct plan *new,
+		      const struct plan_diff *diff, uint32_t i)
+{
+	uint32_t old = diff->old_of[i];
+
+	return old != PLAN_NONE && strcmp(engine->plan->ports[old].conf->interface,
+					  new->ports[i].conf->interface) != 0;
+}
+
 /* Lanes are closed by now: what does not go on is removed, what is rebuilt loses its program. */
 static void take_over(struct engine *engine, struct plan *new, const struct plan_diff *diff,
 		      struct next *next, bool *due)
@@ -146,8 +155,12 @@ static void take_over(struct engine *engine, struct plan *new, const struct plan
 		due[i] = diff->new_ports[i] == PLAN_ADD || diff->new_ports[i] == PLAN_REBUILD ||
 			 was_absent == new->ports[i].is_present;
 		if (due[i]) {
-			port_detach(engine, port, !keeps_pin(new, i));
+			bool moved = has_moved(engine, new, diff, i);
+
+			port_detach(engine, port, moved || !keeps_pin(new, i));
 			port->first_failure_ns = 0;
+			if (moved)
+				port_leave_interface(port);
 		}
 	}
 	free(engine->ports);
@@ -419,47 +432,6 @@ bool engine_all_beating(struct engine *engine, const char **ret_worker)
 	return all;
 }
 
-/* What the XDP program did with every frame that came to the port; zeros are left out. */
-static void log_verdicts(const struct live_port *port)
-{
-	char text[512] = "none";
-	size_t used = 0;
-
-	for (unsigned i = 0; i < SLUICE_V_N && used < sizeof(text); i++) {
-		if (port->verdict_totals[i])
-			used += (size_t)snprintf(text + used, sizeof(text) - used, "%s%s %llu",
-						 used ? ", " : "", report_verdict_names[i],
-						 (unsigned long long)port->verdict_totals[i]);
-	}
-	log_notice("port %s: XDP verdicts: %s", port->name, text);
-}
-
-static void log_totals(const struct live_port *port)
-{
-	struct lane_counters sum = {0};
-	uint64_t n_dropped = 0, n_unreceived = 0;
-
-	for (unsigned q = 0; q < CONF_MAX_QUEUES; q++) {
-		const struct lane_counters *counters = &port->totals[q].counters;
-
-		sum.rx_packets += counters->rx_packets;
-		sum.forwarded += counters->forwarded;
-		sum.tx_packets += counters->tx_packets;
-		sum.tx_completed += counters->tx_completed;
-		for (unsigned i = 0; i < DROP_N; i++)
-			n_dropped += counters->drops[i];
-		n_unreceived += port->totals[q].xsk.rx_dropped + port->totals[q].xsk.rx_ring_full;
-	}
-	if (!port->was_built)
-		return;
-	log_verdicts(port);
-	log_notice("port %s: not received %llu, received %llu, forwarded %llu, dropped %llu; sent "
-		   "%llu, confirmed %llu",
-		   port->name, (unsigned long long)n_unreceived, (unsigned long long)sum.rx_packets,
-		   (unsigned long long)sum.forwarded, (unsigned long long)n_dropped,
-		   (unsigned long long)sum.tx_packets, (unsigned long long)sum.tx_completed);
-}
-
 void engine_free(struct engine *engine, bool gave_up)
 {
 	_cleanup_free_ bool *all = NULL;
@@ -477,7 +449,7 @@ void engine_free(struct engine *engine, bool gave_up)
 		struct live_port *port = engine->ports[i];
 
 		port_detach(engine, port, gave_up && !port->pin_is_inherited);
-		log_totals(port);
+		port_log_totals(port);
 		port_free(port);
 	}
 	/* Without a plan nothing was touched, and what an earlier run left is the next one's. */

@@ -192,6 +192,12 @@ bool port_is_new(const struct live_port *port);
 /* Takes program, promiscuity and pins (if `remove_pins`) away. */
 void port_detach(struct engine *engine, struct live_port *port, bool remove_pins);
 
+/* A port that goes to another interface starts there from nothing; port_totals.c. */
+void port_leave_interface(struct live_port *port);
+
+/* What was counted on the interface, as the log's last word on it. */
+void port_log_totals(const struct live_port *port);
+
 void port_free(struct live_port *port);
 
 /* Frees what port_detach() has put aside: no worker beats for it any more. */

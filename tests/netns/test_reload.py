@@ -202,6 +202,26 @@ def test_offloads_of_an_interface_that_is_left_are_restored(net, daemon):
     assert all(vlan(f"{name}0") for name in (*PORTS, "n"))
 
 
+def test_totals_stay_with_the_interface_that_a_port_leaves(net, daemon):
+    """Carried along, they would be counted twice there, and go backwards when the port returns."""
+    def of(ifname):
+        return {(name, labels): value for (name, labels), value in counters(daemon).items()
+                if dict(labels).get("interface") == ifname and "fill" not in name and name.startswith((
+                    "sluice_queue_", "sluice_xdp_", "sluice_interface_rebinds"))}
+    net.veth("a", "n1", "d", "n0")
+    both_ways(net)
+    wait_for(lambda: any(of("l0").values()), "l0 has counted")
+    daemon.reload(config(l={"interface": "n0"}))
+    wait_state(daemon, "l", "forwarding")
+    assert not of("l0") and of("n0") and not any(of("n0").values()), of("n0")
+    assert re.search(r"port l: .*received 200, forwarded 200", daemon.log())
+    crosses(net, "w1", "n1")
+    crosses(net, "n1", "w1")
+    assert daemon.metric("sluice_xdp_verdicts_total", interface="n0", reason="redirect") == 200
+    # What the other ports have counted is as it was.
+    assert daemon.metric("sluice_xdp_verdicts_total", interface="w0", reason="redirect") == 400
+
+
 def test_wires_are_crossed_over(net, daemon):
     """Two ports change places: w leads to y now, and x to l."""
     daemon.reload(config(l={"interface": "y0"}, y={"interface": "l0"}))
