@@ -15,6 +15,7 @@
 #include "control/ctlsock.h"
 #include "control/engine.h"
 #include "control/http.h"
+#include "control/report.h"
 #include "util/topo.h"
 
 struct life {
@@ -36,8 +37,8 @@ struct life {
 	struct stat file_seen;      /* the configuration file when it was last compared … */
 	char file_seen_against[65]; /* … with the configuration of this sum */
 	bool file_differs;
-	char problems[512]; /* about the whole; "" = none */
-	char last_status[512];
+	char problems[1024]; /* about the whole; "" = none */
+	char last_status[REPORT_STATUS_BYTES];
 	bool last_reload_ok;
 	char last_reload_error[512];
 	double last_reload_unix_s;

@@ -98,6 +98,9 @@ struct report_worker {
 	struct worker_counters counters;
 };
 
+/* A datagram of sd_notify(3) may be 4096. */
+#define REPORT_STATUS_BYTES 2048
+
 struct report {
 	uint64_t begun_ns; /* clock_now_ns() when its making began; set by who asks for it */
 	/* the daemon */
@@ -105,7 +108,7 @@ struct report {
 	bool is_degraded; /* ready or not, something is not as configured; `status_line` says what
 			   */
 	bool is_draining;
-	char status_line[512]; /* the text of STATUS= */
+	char status_line[REPORT_STATUS_BYTES]; /* the text of STATUS= */
 	const char *config_path;
 	char config_sha256[65];
 	bool config_differs_from_file; /* the file on disk is not the one running */

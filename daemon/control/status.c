@@ -2,63 +2,154 @@
 /* One honest line about the daemon. */
 #include "control/status.h"
 
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "control/report.h"
 
-static bool port_is_well(const struct report_port *port)
+/* The line ends with the configuration's sum, and with "and N more" of what did not fit. */
+#define ENDING_BYTES 96
+
+struct line {
+	char *text;
+	size_t size;
+	size_t used;
+	bool is_full;
+};
+
+static void add(struct line *line, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* All of it or, if that leaves no room for the ending, nothing. */
+static void add(struct line *line, const char *fmt, ...)
 {
-	return port->is_attached && !port->problem[0] &&
-	       (port->state == PORT_FORWARDING || port->state == PORT_PASSING);
+	size_t room = line->size - line->used;
+	va_list args;
+	int n;
+
+	va_start(args, fmt);
+	n = vsnprintf(line->text + line->used, room, fmt, args);
+	va_end(args);
+	line->is_full = n < 0 || (size_t)n >= room;
+	if (!line->is_full)
+		line->used += (size_t)n;
+	line->text[line->used] = '\0';
 }
 
-static void print_port(const struct report_port *port, FILE *out)
+static bool is_well(enum port_state state)
 {
-	fprintf(out, "%s (%s", port->conf->name, port->conf->interface);
-	if (port->mode != XSK_MODE_N)
-		fprintf(out, ", %s, %u queue%s", xsk_mode_names[port->mode], port->n_queues,
-			port->n_queues == 1 ? "" : "s");
-	fprintf(out, ", %s)", port_state_names[port->state]);
+	return state == PORT_FORWARDING || state == PORT_PASSING;
 }
 
-static void print_problems(const struct report *report, const char *problems, FILE *out)
+static bool port_is_up(const struct report_port *port)
 {
-	if (problems[0])
-		fprintf(out, "; %s", problems);
-	for (uint32_t i = 0; i < report->n_ports; i++) {
-		if (report->ports[i].problem[0])
-			fprintf(out, "; port %s: %s", report->ports[i].conf->name,
-				report->ports[i].problem);
+	return port->is_attached && is_well(port->state);
+}
+
+/* Without its program a port forwards nothing, whatever its sockets are. */
+static const char *port_word(const struct report_port *port)
+{
+	return is_well(port->state) && !port->is_attached ? "not attached" :
+							    port_state_names[port->state];
+}
+
+static void add_port(struct line *line, const struct report_port *port, const char *separator)
+{
+	if (port->mode == XSK_MODE_N)
+		add(line, "%s%s (%s, %s)", separator, port->conf->name, port->conf->interface,
+		    port_word(port));
+	else
+		add(line, "%s%s (%s, %s, %u queue%s, %s)", separator, port->conf->name,
+		    port->conf->interface, xsk_mode_names[port->mode], port->n_queues,
+		    port->n_queues == 1 ? "" : "s", port_word(port));
+}
+
+/* The ports that are not up come first: of them the reader wants to know. */
+static void add_ports(struct line *line, const struct report *report)
+{
+	const char *separator = ": ";
+	uint32_t n_added = 0;
+
+	line->is_full = false;
+	for (int pass = 0; pass < 2; pass++) {
+		for (uint32_t i = 0; i < report->n_ports && !line->is_full; i++) {
+			if (port_is_up(&report->ports[i]) != (pass == 1))
+				continue;
+			add_port(line, &report->ports[i], separator);
+			n_added += !line->is_full;
+			separator = ", ";
+		}
 	}
+	line->size += ENDING_BYTES / 2;
+	if (n_added < report->n_ports)
+		add(line, "%s%u more", n_added > 0 ? " and " : ": ", report->n_ports - n_added);
+}
+
+/* A text of many lines would end STATUS= at the first of them. */
+static void add_lines(struct line *line, const char *text)
+{
+	while (*text) {
+		size_t n = strcspn(text, "\n");
+
+		if (n > 0)
+			add(line, "; %.*s", (int)n, text);
+		text += n + (text[n] == '\n');
+	}
+}
+
+static void add_problems(struct line *line, const struct report *report, const char *problems)
+{
+	uint32_t n_left_out = 0;
+
+	add_lines(line, problems);
 	for (uint32_t i = 0; i < report->n_workers; i++) {
 		if (report->workers[i].is_stalled)
-			fprintf(out, "; worker %s does not respond", report->workers[i].name);
+			add(line, "; worker %s does not respond", report->workers[i].name);
 	}
+	for (uint32_t i = 0; i < report->n_ports; i++) {
+		const struct report_port *port = &report->ports[i];
+
+		/* What the plan says of a port is among the problems already. */
+		if (!port->problem[0] || strstr(problems, port->problem))
+			continue;
+		add(line, "; port %s: %s", port->conf->name, port->problem);
+		n_left_out += line->is_full;
+	}
+	line->size += ENDING_BYTES / 2;
+	if (n_left_out > 0)
+		add(line, "; and %u more problem%s", n_left_out, n_left_out == 1 ? "" : "s");
+}
+
+static bool is_degraded(const struct report *report, const char *problems, uint32_t n_up)
+{
+	bool is_bad = n_up < report->n_ports || problems[0] != '\0';
+
+	for (uint32_t i = 0; i < report->n_ports; i++)
+		is_bad |= report->ports[i].problem[0] != '\0';
+	for (uint32_t i = 0; i < report->n_workers; i++)
+		is_bad |= report->workers[i].is_stalled;
+	return is_bad;
 }
 
 void status_summarise(struct report *report, const char *problems)
 {
-	uint32_t n_well = 0;
-	FILE *out;
+	/* Problems may take two thirds, so that ports are shown beside them. */
+	struct line line = {.text = report->status_line,
+			    .size = sizeof(report->status_line) * 2 / 3};
+	uint32_t n_up = 0;
 
 	for (uint32_t i = 0; i < report->n_ports; i++)
-		n_well += port_is_well(&report->ports[i]);
-	report->is_degraded = n_well < report->n_ports || problems[0] != '\0';
-	for (uint32_t i = 0; i < report->n_workers; i++)
-		report->is_degraded |= report->workers[i].is_stalled;
-
-	out = fmemopen(report->status_line, sizeof(report->status_line), "w");
-	if (!out)
-		return;
-	fprintf(out, "%u of %u ports up", n_well, report->n_ports);
-	for (uint32_t i = 0; i < report->n_ports; i++) {
-		fputs(i == 0 ? ": " : ", ", out);
-		print_port(&report->ports[i], out);
+		n_up += port_is_up(&report->ports[i]);
+	report->is_degraded = is_degraded(report, problems, n_up);
+	add(&line, "%u of %u ports up", n_up, report->n_ports);
+	if (report->is_degraded) {
+		add_problems(&line, report, problems);
+		if (report->n_ports > 0)
+			add(&line, "; ports");
 	}
-	if (report->is_degraded)
-		print_problems(report, problems, out);
-	fprintf(out, "; config %.8s", report->config_sha256);
-	(void)fclose(out);
-	report->status_line[sizeof(report->status_line) - 1] = '\0';
+	line.size = sizeof(report->status_line) - ENDING_BYTES;
+	if (report->n_ports > 0)
+		add_ports(&line, report);
+	line.size = sizeof(report->status_line);
+	add(&line, "; config %.8s", report->config_sha256);
 }
