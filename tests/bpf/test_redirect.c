@@ -4,6 +4,7 @@
  * leave by which action, that exactly one counter moves, and that no byte of a frame changes.
  * Most by BPF_PROG_TEST_RUN; runts and real redirects with real frames.
  */
+#include <bpf/bpf.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/bpf.h>
@@ -11,6 +12,7 @@
 #include <linux/if_tun.h>
 #include <net/if.h>
 #include <poll.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
@@ -263,6 +265,54 @@ static void test_beat_of_zero_is_stale_at_once(void **state)
 	assert_int_equal(env_run_frame(port.prog, port_ifindex, 1, bytes, 60), XDP_REDIRECT);
 }
 
+/* The program's own memory, which user space has no business with otherwise: array of one value. */
+static int open_watch(const struct port_prog *prog, uint32_t *ret_size)
+{
+	_cleanup_close_ int prog_fd = bpf_prog_get_fd_by_id(port_prog_id(prog));
+	__u32 map_ids[8] = {}, size = sizeof(struct bpf_prog_info);
+	struct bpf_prog_info info = {.nr_map_ids = ARRAY_SIZE(map_ids),
+				     .map_ids = (uintptr_t)map_ids};
+
+	assert_int_equal(bpf_obj_get_info_by_fd(prog_fd, &info, &size), 0);
+	for (unsigned m = 0; m < info.nr_map_ids; m++) {
+		struct bpf_map_info map_info = {};
+		__u32 map_size = sizeof(map_info);
+		_cleanup_close_ int fd = bpf_map_get_fd_by_id(map_ids[m]);
+
+		assert_int_equal(bpf_obj_get_info_by_fd(fd, &map_info, &map_size), 0);
+		if (strstr(map_info.name, ".bss")) {
+			*ret_size = map_info.value_size;
+			return TAKE_FD(fd);
+		}
+	}
+	fail_msg("the program has no .bss");
+	return -1;
+}
+
+/* Another CPU on the queue noted the beat at a time that this one has not come to yet. */
+static void test_beat_noted_later_than_now_is_not_stale(void **state)
+{
+	_cleanup_(port_fini) struct port port;
+	_cleanup_close_ int fd = -1;
+	_cleanup_free_ uint64_t *watch = NULL; /* by queue: seen, at_jiffies, pad[6] */
+	uint32_t size, zero = 0;
+	uint8_t bytes[4096];
+
+	port_init(&port, &(struct verdict_case){.drops = true});
+	fd = open_watch(port.prog, &size);
+	watch = calloc(1, size);
+	assert_non_null(watch);
+	frame_bytes(&untagged, bytes);
+	assert_int_equal(env_run_frame(port.prog, port_ifindex, 0, bytes, 60), XDP_REDIRECT);
+	assert_counted(&port, SLUICE_V_REDIRECT);
+	assert_int_equal(bpf_map_lookup_elem(fd, &zero, watch), 0);
+	assert_int_equal(watch[0], 1);
+	watch[1] += 1000 * clock_kernel_hz();
+	assert_int_equal(bpf_map_update_elem(fd, &zero, watch, BPF_ANY), 0);
+	assert_int_equal(env_run_frame(port.prog, port_ifindex, 0, bytes, 60), XDP_REDIRECT);
+	assert_counted(&port, SLUICE_V_REDIRECT);
+}
+
 static void test_detach_word_and_slots_act_on_the_next_frame(void **state)
 {
 	_cleanup_(port_fini) struct port port;
@@ -458,6 +508,7 @@ int main(void)
 		cmocka_unit_test(test_silent_worker_is_stale_after_the_timeout_and_not_before),
 		cmocka_unit_test(test_beating_worker_outlives_the_timeout),
 		cmocka_unit_test(test_beat_of_zero_is_stale_at_once),
+		cmocka_unit_test(test_beat_noted_later_than_now_is_not_stale),
 		cmocka_unit_test(test_detach_word_and_slots_act_on_the_next_frame),
 		cmocka_unit_test(test_runts_are_malformed),
 		cmocka_unit_test(test_frames_reach_the_socket_of_their_queue_unchanged),
