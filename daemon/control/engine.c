@@ -132,8 +132,8 @@ static bool has_moved(const struct engine *engine, const struct plan *new,
 {
 	uint32_t old = diff->old_of[i];
 
-	return old != PLAN_NONE && strcmp(engine->plan->ports[old].conf->interface,
-					  new->ports[i].conf->interface) != 0;
+	return old != PLAN_NONE &&
+	       strcmp(engine->plan->ports[old].conf->interface, new->ports[i].conf->interface) != 0;
 }
 
 /* Lanes are closed by now: what does not go on is removed, what is rebuilt loses its program. */

@@ -10,8 +10,8 @@
  * touches a worker.
  *
  * Counters include what closed lanes and replaced programs had counted ("totals are carried over a
- * rebuild"): they never go backwards while the daemon lives. They belong to the interface: a port that
- * a reload moves to another one starts there from 0, and the series of the former end.
+ * rebuild"): they never go backwards while the daemon lives. They belong to the interface: a port
+ * that a reload moves to another one starts there from 0, and the series of the former end.
  *
  * Thread: control.
  */
