@@ -209,7 +209,13 @@ static int sweep_pin(const struct pin_info *info, void *arg)
 {
 	const struct pins *pins = arg;
 
-	if (!info->is_ours || is_drop_port_of(pins->plan, info->port))
+	if (is_drop_port_of(pins->plan, info->port))
+		return 0;
+	if (info->is_broken)
+		log_warning("port %s: what is pinned in %s/%s is incomplete and not removed; "
+			    "`sluiced --detach %s` does that",
+			    info->port, pins->dir, info->port, info->port);
+	if (!info->is_ours)
 		return 0;
 	log_notice("port %s: removing the pin of an earlier run%s", info->port,
 		   info->is_alive ? ", which still held its interface" : "");

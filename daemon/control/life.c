@@ -154,7 +154,7 @@ void life_after_build(struct life *life)
 	uint64_t next_ns = engine_next_retry_ns(life->engine);
 
 	if (!life->has_started && engine_has_failed(life->engine)) {
-		log_err("a port cannot be built: giving up, nothing stays attached");
+		log_err("a port cannot be built: giving up, what this start attached is taken off");
 		end(life, EXIT_FAILURE);
 		return;
 	}
@@ -508,6 +508,8 @@ static void stop(struct life *life)
 	http_close(life->http);
 	ctlsock_close(life->ctlsock);
 	engine_free(life->engine, !life->has_started);
+	if (!life->has_started)
+		life_tell_what_stays(life->conf);
 	links_close(life->links);
 	sd_event_source_unref(life->retry_timer);
 	sd_event_source_unref(life->replan_timer);

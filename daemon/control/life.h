@@ -23,5 +23,11 @@ int life_run(struct conf *conf);
 /* --dry-run: prints the plan for `conf` on standard output; 0, or 1 if it has errors. */
 int life_dry_run(const struct conf *conf);
 
-/* --detach [PORT]: removes pins with no daemon running; NULL = all. 0 or 1. */
+/*
+ * --detach [PORT]: removes pins with no daemon running; NULL = all. 0 or 1: also while a daemon runs,
+ * which would attach again.
+ */
 int life_detach_pins(const struct conf *conf, const char *port);
+
+/* After a start that gave up: the log names the interfaces that an earlier run's pins still hold. */
+void life_tell_what_stays(const struct conf *conf);

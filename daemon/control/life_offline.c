@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* What sluiced does instead of running: --dry-run and --detach. */
 #include <errno.h>
+#include <net/if.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,6 +11,7 @@
 #include "control/planner.h"
 #include "kern/port_prog.h"
 #include "util/log.h"
+#include "util/macros.h"
 
 #define LOG_DOMAIN "life"
 
@@ -35,6 +37,34 @@ int life_dry_run(const struct conf *conf)
 	return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 }
 
+/* --- Pins ------------------------------------------------------------------------------------ */
+
+static int tell_of_pin(const struct pin_info *info, void *arg)
+{
+	const char *option = arg;
+	char interface[IF_NAMESIZE];
+
+	if (info->is_alive && if_indextoname(info->ifindex, interface))
+		log_warning("port %s: a program that was pinned before stays on %s, which drops "
+			    "what it does not know; `sluiced %s--detach %s` takes it off",
+			    info->port, interface, option, info->port);
+	return 0;
+}
+
+void life_tell_what_stays(const struct conf *conf)
+{
+	_cleanup_close_ int lock_fd = -1;
+	char option[] = "-c FILE ";
+	char dir[CONF_PATH_BYTES];
+
+	if (!conf->daemon.bpf_dir[0])
+		option[0] = '\0';
+	/* What another daemon has pinned is in good hands. */
+	if (pin_dir_find(conf->daemon.bpf_dir, dir, sizeof(dir)) == 0 &&
+	    pin_dir_claim(dir, &lock_fd) == 0)
+		(void)pin_for_each(dir, tell_of_pin, option);
+}
+
 struct detach {
 	const char *dir;
 	const char *port; /* NULL = all */
@@ -51,7 +81,12 @@ static int detach_pin(const struct pin_info *info, void *arg)
 		return 0;
 	detach->n_found++;
 	r = pin_remove(detach->dir, info->port);
-	if (r < 0) {
+	if (r == -EPERM) {
+		detach->n_failed++;
+		log_err("port %s: cannot remove its pins: what is in %s/%s is not sluiced's; "
+			"`rm -r` removes it, if it is yours",
+			info->port, detach->dir, info->port);
+	} else if (r < 0) {
 		detach->n_failed++;
 		(void)log_err_errno(r, "port %s: cannot remove its pins in %s: %m", info->port,
 				    detach->dir);
@@ -66,8 +101,18 @@ int life_detach_pins(const struct conf *conf, const char *port)
 {
 	char dir[CONF_PATH_BYTES];
 	struct detach detach = {.dir = dir, .port = port};
+	_cleanup_close_ int lock_fd = -1;
 	int r = pin_dir_find(conf ? conf->daemon.bpf_dir : "", dir, sizeof(dir));
 
+	/* The lock is kept, so that no daemon starts in the middle. */
+	if (r == 0)
+		r = pin_dir_is_in_use(dir, &lock_fd);
+	if (r == 1) {
+		log_err("a running sluiced keeps its pins in %s and would attach them again; "
+			"`sluicectl detach %s` gives its frames to the kernel",
+			dir, port ? port : "'*'");
+		return EXIT_FAILURE;
+	}
 	if (r == 0)
 		r = pin_for_each(dir, detach_pin, &detach);
 	if (r < 0 && r != -ENOENT) {

@@ -122,8 +122,11 @@ static int need_pin_dir(struct engine *engine, struct live_port *port)
 	char dir[CONF_PATH_BYTES], text[256];
 	int r;
 
-	if (engine->pin_dir[0])
+	if (engine->pin_dir[0] && pin_dir_is_same(engine->pin_dir, engine->pin_dir_fd))
 		return 0;
+	/* Somebody has removed it under us: it is made again. */
+	engine->pin_dir[0] = '\0';
+	close_fdp(&engine->pin_dir_fd);
 	r = pin_dir_resolve(engine->bpf_dir, dir, sizeof(dir));
 	if (r == 0)
 		r = pin_dir_claim(dir, &engine->pin_dir_fd);
@@ -165,7 +168,7 @@ static int attach_in_mode(struct engine *engine, uint32_t index, bool generic)
 	struct live_port *port = engine->ports[index];
 	const char *pin_dir = is_drop(plan_port) ? engine->pin_dir : NULL;
 	struct port_prog_conflict conflict = {0};
-	char text[256];
+	char text[512];
 	bool adopted = false;
 	int r;
 
@@ -187,7 +190,14 @@ static int attach_in_mode(struct engine *engine, uint32_t index, bool generic)
 		if (r == -EBUSY)
 			r = -EEXIST; /* waiting cannot help */
 		explain_attach(r, plan_port, generic, &conflict, text, sizeof(text));
-		if (conflict.pin_is_foreign)
+		if (conflict.pin_is_broken)
+			snprintf(
+				text, sizeof(text),
+				"cannot attach to %s: the pins in %s/%s are incomplete, and what they "
+				"hold stays in force; `sluiced %s--detach %s` removes them",
+				plan_port->conf->interface, engine->pin_dir, port->name,
+				engine->bpf_dir[0] ? "-c FILE " : "", port->name);
+		else if (conflict.pin_is_foreign)
 			snprintf(
 				text, sizeof(text),
 				"cannot attach to %s: what is pinned in %s/%s is not sluiced's; move it "

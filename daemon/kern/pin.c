@@ -21,7 +21,8 @@
 #include "kern/port_prog.h"
 #include "util/macros.h"
 
-#define PIN_STAGE "next"
+#define PIN_STAGE   "next"
+#define DEFAULT_DIR "/sys/fs/bpf/sluice"
 
 static const char *const object_names[] = {
 	[PIN_PROG] = "prog",
@@ -111,6 +112,12 @@ static int open_at(const char *path, const char *name)
 	return r < 0 ? r : bpf_obj_get(full);
 }
 
+static bool is_our_prog(const struct bpf_prog_info *info)
+{
+	return info->type == BPF_PROG_TYPE_XDP &&
+	       strncmp(info->name, SLUICE_PROG_NAME, sizeof(info->name)) == 0;
+}
+
 /*
  * The pinned program `name` under `path`: *ret_id is 0 if there is none. -EPERM: it is there and
  * not ours. A map or link pinned under this name has other info and so is not ours either.
@@ -131,8 +138,7 @@ static int look_at_prog(const char *path, const char *name, uint32_t *ret_id)
 	r = bpf_obj_get_info_by_fd(fd, &info, &size);
 	if (r < 0)
 		return r;
-	if (info.type != BPF_PROG_TYPE_XDP ||
-	    strncmp(info.name, SLUICE_PROG_NAME, sizeof(info.name)) != 0)
+	if (!is_our_prog(&info))
 		return -EPERM;
 	*ret_id = info.id;
 	return 0;
@@ -170,6 +176,36 @@ static bool has_any_map(const char *path)
 	return false;
 }
 
+/* Private, and of the same owner as the directory that it is in: nobody else can have put it here. */
+static bool is_our_dir(const char *path)
+{
+	char parent[PATH_MAX];
+	struct stat dir, above;
+
+	return path_join(path, "..", parent) == 0 && stat(path, &dir) == 0 &&
+	       stat(parent, &above) == 0 && dir.st_uid == above.st_uid &&
+	       (dir.st_mode & (S_IRWXG | S_IRWXO)) == 0;
+}
+
+/* True also if we may not look: that takes CAP_SYS_ADMIN. */
+static bool may_be_our_prog(uint32_t id)
+{
+	struct bpf_prog_info info = {};
+	__u32 size = sizeof(info);
+	_cleanup_close_ int fd = id ? bpf_prog_get_fd_by_id(id) : -1;
+
+	return fd < 0 || bpf_obj_get_info_by_fd(fd, &info, &size) < 0 || is_our_prog(&info);
+}
+
+/* What proves that the pins are ours is missing; no program among them is somebody else's. */
+static int judge_incomplete(const char *path, struct pin *pin)
+{
+	if (!is_our_dir(path) || !may_be_our_prog(pin->prog_id))
+		return -EPERM;
+	pin->state = PIN_BROKEN;
+	return 0;
+}
+
 static int look_at_pins(const char *path, struct pin *pin)
 {
 	uint32_t current_id, staged_id;
@@ -189,11 +225,11 @@ static int look_at_pins(const char *path, struct pin *pin)
 		if (current_id || staged_id)
 			pin->state = PIN_LEFTOVER;
 		else if (has_any_map(path))
-			return -EPERM;
+			return judge_incomplete(path, pin);
 		return 0;
 	}
 	if (pin->prog_id == 0 || (pin->prog_id != current_id && pin->prog_id != staged_id))
-		return -EPERM;
+		return judge_incomplete(path, pin);
 	pin->is_staged = pin->prog_id == staged_id;
 	pin->state = pin->ifindex ? PIN_ALIVE : PIN_LEFTOVER;
 	return 0;
@@ -330,27 +366,31 @@ static bool is_on_bpffs(const char *path)
 	return statfs(path, &fs) == 0 && (unsigned long)fs.f_type == BPF_FS_MAGIC;
 }
 
-/* `path` is made if it is missing and its parent is on a bpf file system. */
-static int make_bpffs_dir(const char *path)
+/* Its parent is on a bpf file system: 0, else -ENOENT. */
+static int can_make(const char *path)
 {
 	char parent[PATH_MAX];
-	struct stat st;
 	char *slash;
 
 	if (snprintf(parent, sizeof(parent), "%s", path) >= (int)sizeof(parent))
 		return -ENAMETOOLONG;
-	if (stat(path, &st) < 0) {
-		if (errno != ENOENT)
-			return -errno;
-		slash = strrchr(parent, '/');
-		if (!slash || slash == parent)
-			return -ENOENT;
-		*slash = '\0';
-		if (!is_on_bpffs(parent))
-			return -ENOENT;
-		return make_private_dir(path);
-	}
-	return 0;
+	slash = strrchr(parent, '/');
+	if (!slash || slash == parent)
+		return -ENOENT;
+	*slash = '\0';
+	return is_on_bpffs(parent) ? 0 : -ENOENT;
+}
+
+/* `path` is made if it is missing and its parent is on a bpf file system. */
+static int make_bpffs_dir(const char *path)
+{
+	struct stat st;
+	int r;
+
+	if (stat(path, &st) == 0)
+		return 0;
+	r = errno == ENOENT ? can_make(path) : -errno;
+	return r < 0 ? r : make_private_dir(path);
 }
 
 static int resolve(const char *configured, bool make, char *ret_dir, unsigned size)
@@ -359,7 +399,7 @@ static int resolve(const char *configured, bool make, char *ret_dir, unsigned si
 	int r = 0;
 
 	if (configured[0] == '\0')
-		dir = is_on_bpffs("/run/sluice/bpf") ? "/run/sluice/bpf" : "/sys/fs/bpf/sluice";
+		dir = is_on_bpffs("/run/sluice/bpf") ? "/run/sluice/bpf" : DEFAULT_DIR;
 	if (strlen(dir) >= size)
 		return -ENAMETOOLONG;
 	if (make)
@@ -370,6 +410,14 @@ static int resolve(const char *configured, bool make, char *ret_dir, unsigned si
 		return -ENOENT;
 	memcpy(ret_dir, dir, strlen(dir) + 1);
 	return 0;
+}
+
+bool pin_dir_is_possible(const char *configured)
+{
+	char dir[PATH_MAX];
+
+	return resolve(configured, false, dir, sizeof(dir)) == 0 ||
+	       can_make(configured[0] ? configured : DEFAULT_DIR) == 0;
 }
 
 int pin_dir_find(const char *configured, char *ret_dir, unsigned size)
@@ -397,6 +445,26 @@ int pin_dir_claim(const char *dir, int *ret_fd)
 	return 0;
 }
 
+int pin_dir_is_in_use(const char *dir, int *ret_fd)
+{
+	_cleanup_close_ int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (fd < 0)
+		return -errno;
+	if (flock(fd, LOCK_EX | LOCK_NB) < 0)
+		return errno == EWOULDBLOCK ? 1 : -errno;
+	*ret_fd = TAKE_FD(fd);
+	return 0;
+}
+
+bool pin_dir_is_same(const char *dir, int fd)
+{
+	struct stat by_name, by_fd;
+
+	return stat(dir, &by_name) == 0 && fstat(fd, &by_fd) == 0 &&
+	       by_name.st_dev == by_fd.st_dev && by_name.st_ino == by_fd.st_ino;
+}
+
 /* 1: `port` is seen, described in *ret_info. 0: the entry holds no pins. */
 static int describe_port(const char *dir, const char *port, struct pin_info *ret_info)
 {
@@ -413,8 +481,9 @@ static int describe_port(const char *dir, const char *port, struct pin_info *ret
 		return 0;
 	*ret_info = (struct pin_info){
 		.port = port,
-		.is_ours = pin.state != PIN_FOREIGN,
-		.is_alive = pin.state == PIN_ALIVE,
+		.is_ours = pin.state != PIN_FOREIGN && pin.state != PIN_BROKEN,
+		.is_broken = pin.state == PIN_BROKEN,
+		.is_alive = pin.ifindex != 0,
 		.ifindex = pin.ifindex,
 		.prog_id = pin.prog_id,
 	};
@@ -463,7 +532,7 @@ int pin_remove(const char *dir, const char *port)
 	if (pin.state == PIN_NONE)
 		return -ENOENT;
 	/* Unlinking alone would leave it in force for as long as a daemon holds the link. */
-	if (pin.state == PIN_ALIVE) {
+	if (pin.ifindex) {
 		r = bpf_link_detach(pin.link_fd);
 		if (r < 0)
 			return r;

@@ -15,9 +15,11 @@
  *   2. bpf_link_update(), or create and pin link     crash: link holds `next/prog`: promote it
  *   3. rename next/x over x, prog last; rmdir next   crash: same, until prog itself is renamed
  *
- * Removing takes the link first and the programs last. So whatever is found there is ours if and
- * only if every pinned program is called SLUICE_PROG_NAME, and the link (if any) holds one of
- * them; maps with no program beside them are never ours.
+ * Removing takes the link first and the programs last. So whatever is found there is ours to take
+ * over if and only if every pinned program is called SLUICE_PROG_NAME, and the link (if any) holds
+ * one of them. Where an object that proves it was deleted by hand the pins are broken: they are not
+ * taken over, but as long as nothing there is somebody else's and the directory is private to the
+ * owner of bpf_dir, they may be removed.
  *
  * Thread: control. No capability beyond owning the directory; bpf(2) OBJ_PIN and OBJ_GET.
  */
@@ -33,13 +35,14 @@ enum pin_state {
 	PIN_NONE,     /* nothing there */
 	PIN_LEFTOVER, /* ours, but holds no interface: no link, or a defunct one */
 	PIN_ALIVE,    /* ours, on an interface */
+	PIN_BROKEN,   /* in a directory of ours, but incomplete: only to be removed */
 	PIN_FOREIGN,  /* not ours: never touched */
 };
 
 struct pin {
 	enum pin_state state;
 	bool is_staged;   /* the link holds next/prog: its replacement was interrupted */
-	uint32_t ifindex; /* 0 unless PIN_ALIVE */
+	uint32_t ifindex; /* that the link holds; 0 without a link or an interface */
 	uint32_t prog_id; /* of the program that the link holds, 0 without a link */
 	int link_fd;      /* -1 without a link */
 };

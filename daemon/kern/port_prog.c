@@ -450,8 +450,11 @@ static int settle_pins(struct port_prog *prog, const char *path,
 
 	if (r < 0)
 		return r;
-	if (pin.state == PIN_FOREIGN) {
-		*ret_conflict = (struct port_prog_conflict){.pin_is_foreign = true};
+	if (pin.state == PIN_FOREIGN || pin.state == PIN_BROKEN) {
+		*ret_conflict = (struct port_prog_conflict){
+			.pin_is_foreign = pin.state == PIN_FOREIGN,
+			.pin_is_broken = pin.state == PIN_BROKEN,
+		};
 		return -EPERM;
 	}
 	if (pin.state == PIN_ALIVE && is_usable(prog, &pin)) {

@@ -45,6 +45,7 @@ struct port_prog_conflict {
 	bool generic;        /* it is attached in generic mode */
 	char name[16];       /* "" unless CAP_SYS_ADMIN lets us look */
 	bool pin_is_foreign; /* what is pinned under the port's name is not ours (-EPERM) */
+	bool pin_is_broken;  /* … is ours by its directory, but incomplete (-EPERM) */
 };
 
 /*
@@ -125,6 +126,9 @@ int pin_dir_resolve(const char *configured, char *ret_dir, unsigned size);
 /* The same for who only looks: nothing is made. */
 int pin_dir_find(const char *configured, char *ret_dir, unsigned size);
 
+/* May on_failure = drop be had: is there such a directory, or can it be made? */
+bool pin_dir_is_possible(const char *configured);
+
 /*
  * Makes the directory this process's own for as long as *ret_fd is open. Two daemons in one
  * directory would take each other's pins for those of an earlier run. -EBUSY: another has it.
@@ -132,18 +136,28 @@ int pin_dir_find(const char *configured, char *ret_dir, unsigned size);
  */
 int pin_dir_claim(const char *dir, int *ret_fd);
 
+/* For the operator, whosever the directory is: 1 if a daemon has claimed it, else 0 and *ret_fd. */
+int pin_dir_is_in_use(const char *dir, int *ret_fd);
+
+/* Is the directory claimed still the one of that name? Somebody may have removed it meanwhile. */
+bool pin_dir_is_same(const char *dir, int claim_fd);
+
 /*
  * Calls `fn` for each port directory found in `dir`, with whether it is ours and alive.
  * Returns the number of ports seen or -errno; stops early if fn returns non-zero and returns that.
  */
 struct pin_info {
 	const char *port;
-	bool is_ours;  /* program name and link agree */
-	bool is_alive; /* the link is on an interface */
+	bool is_ours;   /* program name and link agree */
+	bool is_broken; /* not so, but the directory is ours: pin_remove() removes it */
+	bool is_alive;  /* the link is on an interface */
 	uint32_t ifindex;
 	uint32_t prog_id;
 };
 int pin_for_each(const char *dir, int (*fn)(const struct pin_info *info, void *arg), void *arg);
 
-/* Removes a port's pins, which detaches its program. -EPERM if they are not ours. */
+/*
+ * Removes a port's pins, which detaches its program; broken ones too. -EPERM if they are somebody
+ * else's.
+ */
 int pin_remove(const char *dir, const char *port);

@@ -9,7 +9,6 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "kern/pin.h"
 #include "kern/port_prog.h"
 #include "kern/umem.h"
 #include "util/macros.h"
@@ -68,10 +67,7 @@ int probe_huge_pages(void)
 
 int probe_bpffs(void)
 {
-	char dir[108];
-	int r = pin_dir_resolve("", dir, sizeof(dir));
-
-	return r == 0 ? 1 : r == -ENOENT ? 0 : r;
+	return pin_dir_is_possible("");
 }
 
 const char *probe_libbpf_version(void)

@@ -11,7 +11,7 @@ int probe_af_xdp(void);     /* CONFIG_XDP_SOCKETS; needs CAP_NET_RAW */
 int probe_xskmap(void);     /* needs CAP_BPF and CAP_NET_ADMIN */
 int probe_tx_budget(void);  /* XDP_MAX_TX_SKB_BUDGET, 6.18 */
 int probe_huge_pages(void); /* 2 MiB of them are free now */
-int probe_bpffs(void);      /* a directory for pins; see pin_dir_resolve() */
+int probe_bpffs(void);      /* is there, or can be made, a directory for pins */
 
 /* Of the library that was loaded. */
 const char *probe_libbpf_version(void);

@@ -262,7 +262,7 @@ def test_an_interface_that_stays_taken_ends_the_start(net):
     daemon = Daemon(net, "d", config()).start(ready=False)
     assert daemon.wait(10.0) == 1
     assert f"another XDP program is there: id {foreign}" in daemon.log()
-    assert "giving up, nothing stays attached" in daemon.log()
+    assert "giving up, what this start attached is taken off" in daemon.log()
     assert [prog_id(net, f"{name}0") for name in "wlxy"] == [None, foreign, None, None]
 
 

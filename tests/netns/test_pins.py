@@ -251,6 +251,75 @@ def test_device_deleted_while_nobody_served_it(host, bpffs, then):
     assert pins(bpffs) == []
 
 
+@pytest.mark.parametrize("lacks", ["prog", "all_but_link"])
+def test_incomplete_pins_are_named_and_removed_by_detach(host, bpffs, wire, lacks):
+    """What would prove them ours is gone; as the directory is, they are not a trap for ever."""
+    daemon = host.daemon("h", config(bpffs))
+    daemon.kill()
+    for name in ["prog"] if lacks == "prog" else set(PINNED) - {"link"}:
+        (bpffs / "p0" / name).unlink()
+    daemon.start(ready=False)
+    assert daemon.wait(20) == 1
+    log = daemon.log()
+    assert f"port p0: cannot attach to p0: the pins in {bpffs}/p0 are incomplete, and what they " \
+        "hold stays in force; `sluiced -c FILE --detach p0` removes them\n" in log
+    for name in ("p0", "p1"):
+        assert f"port {name}: a program that was pinned before stays on {name}" in log
+    assert "nothing stays" not in log
+    wire.wait_for("lost")
+    assert detach(host, daemon, "p0") == "life: port p0: detached\n"
+    assert program_on(host, "p0") is None and not (bpffs / "p0").exists()
+    wire.wait_for("answered")
+    daemon.start()
+    wire.wait_for("crossed")
+    daemon.stop()
+
+
+def test_incomplete_pins_in_a_directory_open_to_others_are_left_alone(host, bpffs):
+    daemon = host.daemon("h", config(bpffs))
+    daemon.stop()
+    (bpffs / "p0" / "prog").unlink()
+    (bpffs / "p0").chmod(0o755)
+    assert "port p0: cannot remove its pins: what is in" in detach(host, daemon, "p0", status=1)
+    assert (bpffs / "p0" / "link").exists() and program_on(host, "p0")
+
+
+def test_detach_while_a_daemon_runs_is_refused(host, bpffs, wire):
+    daemon = host.daemon("h", config(bpffs))
+    before = program_on(host, "p0")
+    said = detach(host, daemon, "p0", status=1)
+    assert f"a running sluiced keeps its pins in {bpffs}" in said
+    assert "`sluicectl detach p0`" in said
+    assert program_on(host, "p0") == before and (bpffs / "p0" / "link").exists()
+    wire.wait_for("crossed")
+    daemon.stop()
+    assert detach(host, daemon, "p0") == "life: port p0: detached\n"
+
+
+def test_bpf_dir_removed_while_in_use_is_made_again(host, bpffs, wire):
+    daemon = host.daemon("h", config(bpffs / "made"))
+    for path in sorted((bpffs / "made").rglob("*"), reverse=True):
+        path.rmdir() if path.is_dir() else path.unlink()
+    (bpffs / "made").rmdir()
+    daemon.reload(config(bpffs / "made", extra="stall_timeout = 4s"))
+    wait_for(lambda: all((bpffs / "made" / port / "link").exists() for port in ("p0", "p1")),
+             "the pins are there again")
+    wire.wait_for("crossed")
+    daemon.kill()
+    wire.wait_for("lost")
+    daemon.start()
+    assert "took over the pinned program on p0" in daemon.log()
+    daemon.stop()
+
+
+def test_asking_for_features_makes_no_directory(host, tmp_path):
+    """In a mount namespace of its own, with a BPF file system that nobody has used."""
+    script = "mount -t bpf -o mode=0700 bpf /sys/fs/bpf && \"$1\" -VV && ls -A /sys/fs/bpf >&2"
+    done = run("unshare", "--mount", "sh", "-c", script, "sh", binary("daemon/sluiced"))
+    assert "sluice" not in done.stderr
+    assert re.search(r"(?m)^.*pin.*yes", done.stdout), done.stdout
+
+
 # --- what is not ours --------------------------------------------------------------------------------
 
 @pytest.fixture
