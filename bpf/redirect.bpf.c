@@ -71,20 +71,6 @@ struct {
 	__type(value, __u64);
 } verdicts SEC(".maps");
 
-/*
- * What a queue last saw of its worker's beat, and when. A line per queue: queues are served on
- * different CPUs. Jiffies are invisible to user space, which is why the worker counts and the
- * program keeps the time (spikes.md §3).
- */
-struct queue_watch {
-	__u64 seen;
-	__u64 at_jiffies;
-	__u64 pad[6];
-};
-_Static_assert(sizeof(struct queue_watch) == 64, "one cache line");
-
-static volatile struct queue_watch watch[SLUICE_MAX_QUEUES] __attribute__((aligned(64)));
-
 /* --- Program --------------------------------------------------------------------------------- */
 
 #define ACTION_redirect XDP_REDIRECT
@@ -120,38 +106,16 @@ static __always_inline bool is_link_control(const __u8 *dst)
 }
 
 /*
- * Has the worker beaten within the stall timeout? Beat 0 means "not running": a worker that has
- * not started is not alive, whatever the clock says. A changed beat restarts the clock.
- *
- * Two CPUs may be here for one queue (generic mode), with no lock between them:
- *   - One takes `now`, the other stores a later time: the age is negative, hence signed.
- *   - One sees the other's new beat with the old time. Time is stored before the beat, which on
- *     x86-64 rules this out. On arm64 it takes a release store here and an acquire load per frame,
- *     which BPF has only since 6.15. Without them that frame may be called stale if the queue was
- *     silent for a stall timeout before: it takes the port's fall-back and is counted so. The next
- *     one is judged right; a dead worker is never called alive for it.
- *   - One stores an older beat over a newer: the next frame sees a change once more, which
- *     restarts the clock, microseconds late.
- *
- * A queue that was silent sees an old beat for the first time at its next frame; if the worker
- * died meanwhile, frames go to it for up to one stall timeout more. Bounded, and the price of not
- * reading a clock that costs 18 ns.
- *
- * Zero is tested twice, at the ends, and not once at the start: that branch makes the verifier
- * guard more pointer arithmetic against speculation, +20 ns a frame in place of +15 (no PERFMON).
+ * Has the worker beaten within the stall timeout? The beat itself is a time, so what the queue saw
+ * before plays no part: the first frame after a silence is judged like any other. Signed, since a
+ * beat may be a tick ahead. 0 means "not running" and is never alive, whatever the clock says.
  */
-static __always_inline bool is_worker_alive(volatile struct queue_watch *queue,
-					    const volatile struct sluice_heartbeat *line)
+static __always_inline bool is_worker_alive(const volatile struct sluice_heartbeat *line)
 {
-	__u64 now_jiffies = bpf_jiffies64();
 	__u64 beat = line->beat;
+	__s64 age_jiffies = (__s64)(bpf_jiffies64() - beat);
 
-	if (beat != queue->seen) {
-		queue->at_jiffies = now_jiffies;
-		queue->seen = beat;
-		return beat != 0;
-	}
-	return beat != 0 && (__s64)(now_jiffies - queue->at_jiffies) <= config.stall_jiffies;
+	return age_jiffies <= (__s64)config.stall_jiffies && beat != 0;
 }
 
 static __always_inline int redirect_frame(const struct xdp_md *ctx)
@@ -183,7 +147,7 @@ static __always_inline int redirect_frame(const struct xdp_md *ctx)
 	line = bpf_map_lookup_elem(&heartbeat, (const void *)&queue_line[queue]);
 	if (!line)
 		return verdict(SLUICE_V_INTERNAL);
-	if (!is_worker_alive(&watch[queue], line))
+	if (!is_worker_alive(line))
 		return verdict(SLUICE_V_STALE);
 	if (bpf_redirect_map(&xsks, queue, config.fallback) != XDP_REDIRECT)
 		return verdict(SLUICE_V_NO_SOCKET);

@@ -29,8 +29,11 @@
  * daemon). One cache line each, so that a beating worker disturbs nobody.
  */
 struct sluice_heartbeat {
-	__u64 beat; /* line 1 + w: bumped by worker w, at most once a ms; a change is life, 0 is not
-		       running */
+	/*
+	 * Line 1 + w: when worker w last beat, in jiffies; 0 is not running. Its own estimate, up
+	 * to a tick ahead of bpf_jiffies64() (kern/jiffies.h). At most once a millisecond.
+	 */
+	__u64 beat;
 	__u64 detach; /* line 0: non-zero = every frame passes to the kernel, at once */
 	__u64 pad[6];
 };
@@ -41,7 +44,7 @@ struct sluice_port_config {
 	__u32 forwards;      /* 0: `forward = pass`, every frame is the kernel's */
 	__u32 pass_control;  /* 1: slow protocols, LLDP, STP go to the kernel */
 	__u32 fallback;      /* XDP_PASS or XDP_DROP: a worker's queue without a live worker */
-	__u32 stall_jiffies; /* a beat that has not changed for longer is stale */
+	__u32 stall_jiffies; /* a beat that is older is stale */
 };
 _Static_assert(sizeof(struct sluice_port_config) == 16, "no padding");
 

@@ -148,12 +148,34 @@ static int init_umem(struct engine *engine, uint32_t worker_index, enum xsk_mode
 	return 0;
 }
 
+static void hand_clock(const struct engine *engine, struct worker *worker)
+{
+	atomic_store_explicit(&worker->jiffies_origin_ns, engine->jiffies.origin_ns,
+			      memory_order_relaxed);
+}
+
+int crew_set_clock(struct engine *engine)
+{
+	int r = jiffies_calibrate(&engine->jiffies);
+
+	for (uint32_t w = 0; r == 0 && w < engine_n_workers(engine); w++)
+		hand_clock(engine, &engine->workers[w]->worker);
+	return r;
+}
+
 int crew_ready(struct engine *engine, uint32_t port_index)
 {
 	const struct plan *plan = engine->plan;
 	struct live_port *port = engine->ports[port_index];
 	enum xsk_mode class = umem_class(port->mode);
+	int clock_error = crew_set_clock(engine);
 
+	/* Without it every beat would look stale, and the port fall back without a word. */
+	if (clock_error < 0 && engine->jiffies.calibrated_at_ns == 0) {
+		port_set_problem(port, "cannot read the kernel's tick count: %s",
+				 strerror(-clock_error));
+		return clock_error;
+	}
 	for (uint32_t w = 0; w < plan->n_workers; w++) {
 		struct live_worker *worker = engine->workers[w];
 		int r;
@@ -342,6 +364,7 @@ int crew_publish(struct engine *engine, uint32_t worker_index, const bool *closi
 	take_up.generation = worker_publish(&worker->worker, set);
 	worker->set = set;
 	if (!worker->worker.is_started) {
+		hand_clock(engine, &worker->worker);
 		r = worker_start(&worker->worker);
 		if (r < 0) {
 			not_started(engine, worker_index, old, r);

@@ -26,6 +26,7 @@ int engine_new(const struct engine_options *options, struct engine **ret_engine)
 		return -ENOMEM;
 	engine->links = options->links;
 	engine->pin_dir_fd = -1;
+	engine->jiffies = JIFFIES_INIT;
 	snprintf(engine->bpf_dir, sizeof(engine->bpf_dir), "%s", options->bpf_dir);
 	r = offload_record_open(options->runtime_dir, &engine->offloads);
 	if (r < 0) {
@@ -317,6 +318,7 @@ void engine_retry(struct engine *engine)
 	_cleanup_free_ bool *due = engine_alloc_flags(engine_n_ports(engine));
 	bool any = crew_welcome_back(engine);
 
+	(void)crew_set_clock(engine); /* once a second: see kern/jiffies.h */
 	check_attachments(engine);
 	for (uint32_t i = 0; due && i < engine_n_ports(engine); i++) {
 		struct live_port *port = engine->ports[i];
@@ -468,5 +470,6 @@ void engine_free(struct engine *engine, bool gave_up)
 	plan_free(engine->plan);
 	offload_record_close(engine->offloads);
 	close_fdp(&engine->pin_dir_fd);
+	jiffies_fini(&engine->jiffies);
 	free(engine);
 }

@@ -21,6 +21,7 @@
 #include "control/plan.h"
 #include "control/report.h"
 #include "data/worker.h"
+#include "kern/jiffies.h"
 #include "kern/port_prog.h"
 #include "kern/xsk.h"
 #include "util/macros.h"
@@ -113,6 +114,7 @@ struct engine {
 	struct retired_prog
 		*retired;     /* freed once every worker has a set that knows none of them */
 	uint32_t n_abandoned; /* workers that hung and were left behind */
+	struct jiffies jiffies; /* the clock that workers beat by */
 };
 
 /* --- engine_close.c, engine_build.c: sets of ports, as flags per plan port ------------------- */
@@ -213,6 +215,12 @@ void port_set_problem(struct live_port *port, const char *fmt, ...)
 /* --- crew.c: workers, their UMEMs and their sets --------------------------------------------- */
 
 struct live_worker *crew_new_worker(const struct plan *plan, uint32_t index);
+
+/*
+ * Calibrates the clock that workers beat by and hands it to them: before the first of them starts,
+ * and then once a second. -errno: they go on with what they have.
+ */
+int crew_set_clock(struct engine *engine);
 
 /*
  * Makes sure that the workers of a port have a UMEM of the port's mode; a running worker stands

@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "data/worker.h"
+#include "kern/jiffies.h"
 #include "net/frame.h"
 #include "util/clock.h"
 
@@ -407,13 +408,15 @@ bool worker_tx_is_pending(const struct worker *worker)
 static void beat(struct worker *worker)
 {
 	const struct worker_set *set = worker->set;
+	uint64_t origin_ns = atomic_load_explicit(&worker->jiffies_origin_ns, memory_order_relaxed);
+	uint64_t jiffies = jiffies_at(origin_ns, worker->tick_ns, worker->now_ns);
 
 	worker->beat_value++;
 	worker->last_beat_ns = worker->now_ns;
 	atomic_store_explicit(&worker->beat, worker->beat_value, memory_order_relaxed);
 	atomic_store_explicit(&worker->beat_at_ns, worker->now_ns, memory_order_relaxed);
 	for (uint32_t i = 0; i < set->n_beats; i++)
-		__atomic_store_n(set->beats[i], worker->beat_value, __ATOMIC_RELAXED);
+		__atomic_store_n(set->beats[i], jiffies, __ATOMIC_RELAXED);
 }
 
 /*

@@ -34,6 +34,7 @@ void worker_init(struct worker *worker, const char *name, uint32_t cpu, uint64_t
 		worker->umems[i].memfd = -1;
 	worker->cpu = cpu;
 	worker->spin_ns = SPIN_NS;
+	worker->tick_ns = clock_tick_ns();
 	worker->beat_interval_ns = MIN(beat_interval_ns, WORKER_SLEEP_MAX_NS);
 	worker->residence_countdown = 1;
 	strncpy(worker->name, name, sizeof(worker->name) - 1);

@@ -14,8 +14,9 @@
  *   flags         control ──relaxed──► worker: stop.
  *
  * Liveness. At most once a millisecond, asleep too at least every beat_interval_ns, the worker
- * bumps `beat`: in its own memory for the watchdog, and through worker_set.beats[] in the
- * heartbeat map of every port that it serves, where the XDP program looks.
+ * bumps `beat` in its own memory for the watchdog, and writes the time in jiffies (kern/jiffies.h)
+ * through worker_set.beats[] into the heartbeat map of every port that it serves, where the XDP
+ * program looks.
  *
  * Removing a lane (design.md §4.5), with packets in flight: control empties the XSKMAP slot and
  * waits out a grace period, so nothing new comes in; the worker goes on as ever and thereby drains
@@ -68,6 +69,7 @@ struct worker {
 	uint32_t n_umems;
 	uint32_t cpu;
 	uint64_t spin_ns; /* how long to look for work before sleeping */
+	uint64_t tick_ns; /* of the kernel: what jiffies count */
 	char name[16];    /* of the thread: shown by top -H and in core dumps */
 	pthread_t thread;
 	bool is_started;
@@ -77,6 +79,7 @@ struct worker {
 	_Atomic bool stop;
 	_Atomic uint64_t beat_interval_ns; /* longest sleep: ≤ a quarter of the shortest
 					    * stall_timeout and ≤ WORKER_SLEEP_MAX_NS */
+	_Atomic uint64_t jiffies_origin_ns; /* of beats in jiffies: see kern/jiffies.h */
 
 	/* w: worker, r: control */
 	_Atomic uint64_t seen CACHE_ALIGNED; /* generation of the set in use */

@@ -29,16 +29,22 @@ static inline double clock_unix_s(void)
 }
 
 /*
- * The kernel's timer frequency, which BPF's jiffies count in. CLOCK_MONOTONIC_COARSE advances
- * by one tick, so its resolution is TICK_NSEC (kernel/time/posix-timers.c,
- * posix_get_coarse_res); no kernel configuration file is needed.
+ * The kernel's TICK_NSEC, which jiffies count in. CLOCK_MONOTONIC_COARSE advances by one tick, so
+ * that is its resolution (kernel/time/posix-timers.c, posix_get_coarse_res); no kernel
+ * configuration file is needed.
  */
-static inline uint32_t clock_kernel_hz(void)
+static inline uint64_t clock_tick_ns(void)
 {
 	struct timespec ts;
 
 	(void)clock_getres(CLOCK_MONOTONIC_COARSE, &ts);
-	return ts.tv_nsec > 0 ? (uint32_t)((NSEC_PER_SEC + (uint64_t)ts.tv_nsec / 2) /
-					   (uint64_t)ts.tv_nsec) :
-				1;
+	return ts.tv_nsec > 0 ? (uint64_t)ts.tv_nsec : NSEC_PER_SEC;
+}
+
+/* The kernel's timer frequency. */
+static inline uint32_t clock_kernel_hz(void)
+{
+	uint64_t tick_ns = clock_tick_ns();
+
+	return (uint32_t)((NSEC_PER_SEC + tick_ns / 2) / tick_ns);
 }

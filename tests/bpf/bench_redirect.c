@@ -64,7 +64,8 @@ static uint32_t load_path(const struct path *path)
 
 	if (r < 0)
 		die("load", -r);
-	*port_prog_beat(prog, 0) = path->has_beat;
+	if (path->has_beat)
+		env_beat(prog, 0);
 	port_prog_set_detached(prog, path->is_detached);
 	if (path->has_socket)
 		r = port_prog_set_xsk(prog, 0, socket(AF_XDP, SOCK_RAW | SOCK_CLOEXEC, 0));

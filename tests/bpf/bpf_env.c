@@ -15,6 +15,7 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 
+#include "kern/jiffies.h"
 #include "util/clock.h"
 #include "util/macros.h"
 
@@ -134,6 +135,22 @@ uint32_t env_prog_id(int prog_fd)
 
 	assert_int_equal(bpf_obj_get_info_by_fd(prog_fd, &info, &size), 0);
 	return info.id;
+}
+
+uint64_t env_jiffies(void)
+{
+	static struct jiffies jiffies = {.prog_fd = -1}; /* as long as the process */
+	uint64_t count;
+
+	if (jiffies.prog_fd < 0)
+		assert_int_equal(jiffies_calibrate(&jiffies), 0);
+	assert_int_equal(jiffies_read(&jiffies, &count), 0);
+	return count;
+}
+
+void env_beat(struct port_prog *prog, unsigned worker)
+{
+	*port_prog_beat(prog, worker) = env_jiffies();
 }
 
 uint32_t env_run_frame(const struct port_prog *prog, uint32_t ifindex, uint32_t queue,

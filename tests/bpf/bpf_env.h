@@ -45,6 +45,12 @@ uint32_t env_prog_on(uint32_t ifindex);
 
 uint32_t env_prog_id(int prog_fd);
 
+/* The kernel's tick count now, by BPF. */
+uint64_t env_jiffies(void);
+
+/* A worker beats: its line says that it is alive at this tick. */
+void env_beat(struct port_prog *prog, unsigned worker);
+
 /*
  * One frame through the loaded program, as if received on a queue. Fails the test if the kernel
  * refuses, or if the program changes the frame. Returns the XDP action.

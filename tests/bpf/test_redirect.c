@@ -83,7 +83,7 @@ static void port_init(struct port *port, const struct verdict_case *c)
 	if (r < 0)
 		fail_msg("load: %s\n%s", strerror(-r), port_prog_load_log());
 	for (unsigned w = 0; !c->never_beat && w < N_WORKERS; w++)
-		*port_prog_beat(port->prog, w) = 1;
+		env_beat(port->prog, w);
 	if (!c->has_no_socket) {
 		port->xsk_fd = socket(AF_XDP, SOCK_RAW | SOCK_CLOEXEC, 0);
 		assert_true(port->xsk_fd >= 0);
@@ -178,7 +178,7 @@ static bool is_stale(void *arg)
 	frame_bytes(&untagged, bytes);
 	stall->action = env_run_frame(stall->port->prog, port_ifindex, 0, bytes, 60);
 	/* The other worker's life is its own. */
-	(*port_prog_beat(stall->port->prog, 1))++;
+	env_beat(stall->port->prog, 1);
 	stall->n_others++;
 	assert_int_equal(env_run_frame(stall->port->prog, port_ifindex, 1, bytes, 60),
 			 XDP_REDIRECT);
@@ -206,11 +206,11 @@ static void test_silent_worker_is_stale_after_the_timeout_and_not_before(void **
 	assert_int_equal(port_prog_set_xsk(port.prog, 1, port.xsk_fd), 0);
 
 	/* Dead, revived by one beat, dead again. */
-	for (uint64_t beat = 1; beat <= 3; beat++) {
+	for (unsigned life = 0; life < 3; life++) {
 		struct stall stall = {.port = &port};
 		uint64_t begun_ns = clock_now_ns();
 
-		*port_prog_beat(port.prog, 0) = beat;
+		env_beat(port.prog, 0);
 		assert_true(env_wait(is_stale, &stall));
 		assert_int_equal(stall.action, XDP_DROP);
 		/* Half the timeout, for a virtual machine whose ticks come late and in heaps. */
@@ -241,10 +241,95 @@ static void test_beating_worker_outlives_the_timeout(void **state)
 	port.xsk_fd = socket(AF_XDP, SOCK_RAW | SOCK_CLOEXEC, 0);
 	assert_int_equal(port_prog_set_xsk(port.prog, 0, port.xsk_fd), 0);
 	while (clock_now_ns() < until_ns) {
-		(*port_prog_beat(port.prog, 0))++;
+		env_beat(port.prog, 0);
 		assert_int_equal(env_run_frame(port.prog, port_ifindex, 0,
 					       frame_bytes(&untagged, bytes), untagged.size_bytes),
 				 XDP_REDIRECT);
+	}
+}
+
+struct tick {
+	uint64_t count;
+};
+
+static bool is_past(void *arg)
+{
+	const struct tick *tick = arg;
+
+	return env_jiffies() > tick->count;
+}
+
+/* What the queue saw before must play no part: nothing, or a frame while the worker lived. */
+static void test_first_frame_after_a_silence_is_stale(void **state)
+{
+	const uint32_t stall_ticks = 10;
+
+	for (unsigned seen_before = 0; seen_before < 2; seen_before++) {
+		struct port_prog_spec spec = default_spec();
+		_cleanup_(port_fini) struct port port = {.xsk_fd = -1};
+		struct tick last;
+		uint8_t bytes[4096];
+
+		spec.config.stall_jiffies = stall_ticks;
+		assert_int_equal(port_prog_load(&spec, &port.prog), 0);
+		port.xsk_fd = socket(AF_XDP, SOCK_RAW | SOCK_CLOEXEC, 0);
+		frame_bytes(&untagged, bytes);
+		for (unsigned q = 0; q < N_WORKERS; q++) {
+			assert_int_equal(port_prog_set_xsk(port.prog, q, port.xsk_fd), 0);
+			env_beat(port.prog, q);
+		}
+		for (unsigned q = 0; seen_before && q < N_WORKERS; q++) {
+			assert_int_equal(env_run_frame(port.prog, port_ifindex, q, bytes, 60),
+					 XDP_REDIRECT);
+			assert_counted(&port, SLUICE_V_REDIRECT);
+		}
+		last.count = env_jiffies() + stall_ticks;
+		assert_true(env_wait(is_past, &last));
+		for (unsigned q = 0; q < N_WORKERS; q++) {
+			assert_int_equal(env_run_frame(port.prog, port_ifindex, q, bytes, 60),
+					 XDP_PASS);
+			assert_counted(&port, SLUICE_V_STALE);
+		}
+		env_beat(port.prog, 0);
+		assert_int_equal(env_run_frame(port.prog, port_ifindex, 0, bytes, 60),
+				 XDP_REDIRECT);
+		assert_int_equal(env_run_frame(port.prog, port_ifindex, 1, bytes, 60), XDP_PASS);
+	}
+}
+
+/* To the tick: a frame in the tick of the last look at the count. */
+static void test_age_of_a_beat_is_judged_to_the_tick(void **state)
+{
+	enum { STALL_TICKS = 10 };
+	static const struct {
+		int64_t age_ticks;
+		uint32_t action;
+	} ages[] = {
+		{-1000, XDP_REDIRECT},          {-1, XDP_REDIRECT},
+		{0, XDP_REDIRECT},              {STALL_TICKS, XDP_REDIRECT},
+		{STALL_TICKS + 1, XDP_PASS},    {1000 * STALL_TICKS, XDP_PASS},
+		{UINT32_MAX, XDP_PASS},         {1LL << 32 | STALL_TICKS, XDP_PASS},
+	};
+	struct port_prog_spec spec = default_spec();
+	_cleanup_(port_fini) struct port port = {.xsk_fd = -1};
+	uint8_t bytes[4096];
+
+	spec.config.stall_jiffies = STALL_TICKS;
+	assert_int_equal(port_prog_load(&spec, &port.prog), 0);
+	port.xsk_fd = socket(AF_XDP, SOCK_RAW | SOCK_CLOEXEC, 0);
+	assert_int_equal(port_prog_set_xsk(port.prog, 0, port.xsk_fd), 0);
+	frame_bytes(&untagged, bytes);
+	for (size_t i = 0; i < ARRAY_SIZE(ages); i++) {
+		uint64_t before, n_tries = 0;
+		uint32_t action;
+
+		do {
+			assert_true(n_tries++ < 1000);
+			before = env_jiffies();
+			*port_prog_beat(port.prog, 0) = before - (uint64_t)ages[i].age_ticks;
+			action = env_run_frame(port.prog, port_ifindex, 0, bytes, 60);
+		} while (env_jiffies() != before);
+		assert_int_equal(action, ages[i].action);
 	}
 }
 
@@ -472,8 +557,8 @@ static void test_frames_reach_the_socket_of_their_queue_unchanged(void **state)
 	assert_int_equal(port_prog_load(&spec, &port.prog), 0);
 	assert_int_equal(port_prog_attach(port.prog, NULL, &adopted, &conflict), 0);
 	assert_false(adopted);
-	*port_prog_beat(port.prog, 0) = 1;
-	*port_prog_beat(port.prog, 1) = 1;
+	env_beat(port.prog, 0);
+	env_beat(port.prog, 1);
 
 	for (uint32_t queue = 0; queue < N_DEVICE_QUEUES; queue++) {
 		_cleanup_(end_fini) struct end sender, receiver;
@@ -507,6 +592,8 @@ int main(void)
 		cmocka_unit_test(test_each_control_address),
 		cmocka_unit_test(test_silent_worker_is_stale_after_the_timeout_and_not_before),
 		cmocka_unit_test(test_beating_worker_outlives_the_timeout),
+		cmocka_unit_test(test_first_frame_after_a_silence_is_stale),
+		cmocka_unit_test(test_age_of_a_beat_is_judged_to_the_tick),
 		cmocka_unit_test(test_beat_of_zero_is_stale_at_once),
 		cmocka_unit_test(test_beat_noted_later_than_now_is_not_stale),
 		cmocka_unit_test(test_detach_word_and_slots_act_on_the_next_frame),

@@ -129,7 +129,7 @@ def test_restarts_in_a_row(host, traffic, end, times):
         fds = fds or fds_of(daemon)
         assert fds_of(daemon) == fds
         getattr(daemon, end)()
-    # program, link, xsks, heartbeat, verdicts, read-only data, watch: of each port, each time
+    # program, link, xsks, heartbeat, verdicts, read-only data: of each port, each time
     assert len(objects) >= times * 2 * 6
     wait_gone(objects)
     wait_for(lambda: sockets_in(host) == 0, "no AF_XDP socket is left")
