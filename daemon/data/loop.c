@@ -306,10 +306,14 @@ static uint32_t receive_burst(const struct worker_route *route)
 		forward_zerocopy(in, out, route->max_len, index, n, &burst);
 	else
 		forward_copy(in, out, route->max_len, index, n, &burst);
-	xsk_ring_cons__release(&in->xsk.rx, n);
 	count_rx(in, n, &burst);
 	if (likely(out))
 		submit_tx(out, &burst);
+	/*
+	 * Last: a lane whose rx ring is empty and whose tx is all completed looks drained to
+	 * control, so a packet must be counted in tx before it has left rx.
+	 */
+	xsk_ring_cons__release(&in->xsk.rx, n);
 	return n;
 }
 

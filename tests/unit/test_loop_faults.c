@@ -4,12 +4,16 @@
  * fail. Nothing may be lost, sent twice or retried for ever.
  */
 #include <errno.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "loop_world.h"
 #include "unit.h"
 
+#define PAGE_BYTES ((size_t)sysconf(_SC_PAGESIZE))
 #define SIZES(n)                                                     \
 	{                                                            \
 		.fill = (n), .rx = (n), .tx = (n), .completion = (n) \
@@ -417,6 +421,59 @@ static void test_the_receive_side_is_woken_when_it_asks_and_the_answer_is_counte
 	world_free(w);
 }
 
+/* --- What control can see in the middle of a turn --------------------------------------------- */
+
+static struct release {
+	struct world *world;
+	uint32_t *consumer; /* the index of an rx ring, alone on a page that cannot be written */
+	unsigned n_seen;
+	uint64_t n_unconfirmed; /* packets of the out lane then */
+} release;
+
+static void on_release(int signum, siginfo_t *info, void *context)
+{
+	const struct lane_counters *out = &release.world->lanes[1].counters;
+
+	if (info->si_addr != release.consumer ||
+	    mprotect(release.consumer, PAGE_BYTES, PROT_READ | PROT_WRITE) < 0)
+		_exit(EXIT_FAILURE);
+	release.n_seen++;
+	release.n_unconfirmed = counter_read(&out->tx_packets) - counter_read(&out->tx_completed);
+}
+
+/*
+ * Control takes a lane for drained when nothing waits in rx and all of tx is completed
+ * (control/engine_close.c): a packet that leaves rx must be in the tx count already. The store that
+ * releases it traps, so that the test sees what control could see at that very moment.
+ */
+static void test_a_packet_counts_as_sent_before_it_leaves_the_rx_ring(void **state)
+{
+	const struct sigaction on_trap = {.sa_sigaction = on_release, .sa_flags = SA_SIGINFO};
+	struct world *w = world_of_two();
+	uint32_t **view = &w->lanes[0].xsk.rx.consumer, *home = *view;
+	struct sigaction before;
+
+	release = (struct release){.world = w};
+	release.consumer = mmap(NULL, PAGE_BYTES, PROT_READ | PROT_WRITE,
+				MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	assert_ptr_not_equal(release.consumer, MAP_FAILED);
+	assert_int_equal(fake_receive_n(&w->fakes[0], 20, 60), 20);
+	w->fakes[1].wake_budget = 0;
+	*release.consumer = *home;
+	*view = release.consumer;
+	assert_int_equal(sigaction(SIGSEGV, &on_trap, &before), 0);
+	assert_int_equal(mprotect(release.consumer, PAGE_BYTES, PROT_READ), 0);
+	(void)worker_turn(&w->worker);
+	assert_int_equal(sigaction(SIGSEGV, &before, NULL), 0);
+	*home = *release.consumer;
+	*view = home;
+	assert_int_equal(release.n_seen, 1);
+	assert_int_equal(release.n_unconfirmed, 20);
+	world_check(w);
+	assert_int_equal(munmap(release.consumer, PAGE_BYTES), 0);
+	world_free(w);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -437,6 +494,7 @@ int main(void)
 		cmocka_unit_test(test_zero_copy_is_woken_only_when_it_asks),
 		cmocka_unit_test(
 			test_the_receive_side_is_woken_when_it_asks_and_the_answer_is_counted),
+		cmocka_unit_test(test_a_packet_counts_as_sent_before_it_leaves_the_rx_ring),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "kern/jiffies.h"
 #include "loop_world.h"
 #include "unit.h"
 
@@ -156,17 +157,40 @@ static void test_every_line_beats_at_most_once_a_millisecond(void **state)
 	world_publish(w);
 	start_ns = w->worker.now_ns;
 	beats = worker_beat(&w->worker);
-	assert_true(beats > 0); /* a new line must not look stale until the next beat is due */
+	/* A new line must not look stale until the next beat is due. */
 	for (unsigned i = 0; i < WORKER_MAX_BEATS; i++)
-		assert_int_equal(lines[i], beats);
+		assert_int_equal(lines[i], jiffies_at(0, w->worker.tick_ns, start_ns));
 	for (uint64_t us = 1; us <= 10000; us++) {
 		w->worker.now_ns = start_ns + us * NSEC_PER_USEC;
 		worker_housekeep(&w->worker);
 		assert_int_equal(worker_beat(&w->worker), beats + us / 1000);
 	}
 	for (unsigned i = 0; i < WORKER_MAX_BEATS; i++)
-		assert_int_equal(lines[i], beats + 10);
+		assert_int_equal(lines[i], jiffies_at(0, w->worker.tick_ns,
+						      start_ns + 10 * NSEC_PER_MSEC));
 	assert_int_equal(w->worker.beat_at_ns, start_ns + 10 * NSEC_PER_MSEC);
+	world_free(w);
+}
+
+/* In jiffies, from the origin that control last handed over; a count of its own for the watchdog. */
+static void test_a_beat_is_the_time_of_the_turn_in_jiffies(void **state)
+{
+	const uint64_t origin_ns = WORLD_NS - (1ULL << 32) * 4 * NSEC_PER_MSEC - 1;
+	struct world *w = world_of_two();
+	uint64_t beats = worker_beat(&w->worker);
+
+	w->worker.tick_ns = 4 * NSEC_PER_MSEC;
+	w->worker.jiffies_origin_ns = origin_ns; /* before the clock's zero: modulo 2^64 */
+	for (uint64_t ms = 1; ms <= 40; ms++) {
+		w->worker.now_ns = WORLD_NS + ms * NSEC_PER_MSEC;
+		worker_housekeep(&w->worker);
+		assert_int_equal(w->beat_line, (1ULL << 32) + ms / 4 + 1);
+		assert_int_equal(worker_beat(&w->worker), beats + ms);
+	}
+	w->worker.jiffies_origin_ns += w->worker.tick_ns;
+	w->worker.now_ns += NSEC_PER_MSEC;
+	worker_housekeep(&w->worker);
+	assert_int_equal(w->beat_line, (1ULL << 32) + 10);
 	world_free(w);
 }
 
@@ -204,6 +228,7 @@ int main(void)
 		cmocka_unit_test(test_a_set_with_the_same_lanes_disturbs_nothing),
 		cmocka_unit_test(test_of_two_sets_published_at_once_the_last_one_counts),
 		cmocka_unit_test(test_every_line_beats_at_most_once_a_millisecond),
+		cmocka_unit_test(test_a_beat_is_the_time_of_the_turn_in_jiffies),
 		cmocka_unit_test(test_the_published_states_are_those_of_the_frames),
 	};
 
