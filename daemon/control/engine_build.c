@@ -55,12 +55,23 @@ static void describe_success(struct engine *engine, uint32_t index)
 			   plan_port->conf->interface);
 }
 
-static void mark_absent(struct live_port *port, const char *interface)
+#define NOT_THERE "interface %s does not exist; waiting for it"
+
+static void mark_absent(struct live_port *port, const struct plan_port *plan_port)
 {
+	const char *interface = plan_port->conf->interface;
+
 	port->state = PORT_ABSENT;
 	port->retry_at_ns = 0;
 	port->first_failure_ns = 0;
-	port_set_problem(port, "interface %s does not exist; waiting for it", interface);
+	/*
+	 * Where the plan refuses a new device that has the name, that is shown and was logged; what
+	 * is said here is for when that one goes, too.
+	 */
+	if (!plan_port->problem[0])
+		port_set_problem(port, NOT_THERE, interface);
+	else
+		(void)snprintf(port->problem, sizeof(port->problem), NOT_THERE, interface);
 }
 
 static int attach_and_bind(struct engine *engine, uint32_t index)
@@ -139,7 +150,7 @@ int engine_build_ports(struct engine *engine, bool *due)
 		if (!due[i])
 			continue;
 		if (!engine->plan->ports[i].is_present) {
-			mark_absent(engine->ports[i], engine->plan->ports[i].conf->interface);
+			mark_absent(engine->ports[i], &engine->plan->ports[i]);
 			due[i] = false;
 			continue;
 		}

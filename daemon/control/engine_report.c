@@ -94,6 +94,19 @@ static enum port_state state_now(const struct live_port *port, const struct link
 	return link->is_up && link->has_carrier ? PORT_FORWARDING : PORT_LINK_DOWN;
 }
 
+/* What the plan has against a device that is there comes before what the port waits for. */
+static void report_problem(const struct live_port *port, const struct plan_port *plan_port,
+			   struct report_port *report)
+{
+	bool is_refused = !plan_port->is_present && plan_port->problem[0];
+	bool is_plans = is_refused || !port->problem[0];
+
+	if (is_refused)
+		report->state = PORT_FAILED;
+	memcpy(report->problem, is_plans ? plan_port->problem : port->problem,
+	       sizeof(report->problem));
+}
+
 static bool queue_has_counted(const struct live_port *port, uint32_t q)
 {
 	return port->totals[q].counters.rx_packets != 0 || port->totals[q].counters.tx_packets != 0;
@@ -125,7 +138,7 @@ static int report_port(struct engine *engine, uint32_t index, struct report_port
 	    link_read_stats(engine->links, report->link.ifindex, &report->link) == -ENODEV)
 		report->link.exists = false;
 	report->state = state_now(port, &report->link);
-	memcpy(report->problem, port->problem, sizeof(report->problem));
+	report_problem(port, plan_port, report);
 	report->is_attached = port->is_attached && port_prog_is_attached(port->prog);
 	report->is_pinned = port->is_pinned;
 	report->mode = port->mode;

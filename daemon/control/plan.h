@@ -63,6 +63,8 @@ struct plan_port {
 	uint32_t n_workers; /* of its group: lines of the heartbeat map */
 	uint16_t queue_worker[CONF_MAX_QUEUES]; /* plan_worker.index or SLUICE_NO_WORKER */
 	bool fix_offload[LINK_OFFLOAD_N];       /* is on and has to be turned off */
+	char problem[256]; /* planner_remake(): what the interface, as it is now, is refused for;
+			    * without is_present, it is a new device that was never taken */
 };
 
 struct plan {

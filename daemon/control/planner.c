@@ -106,6 +106,25 @@ static void restore_cpus(const struct plan_notes *notes, const struct plan *prev
 	}
 }
 
+/* The first error of each port, to be shown at that port; its name is there already. */
+static void tell_ports(const struct plan_notes *notes, struct plan *plan)
+{
+	for (uint32_t i = 0; i < notes->n; i++) {
+		const struct plan_note *note = &notes->notes[i];
+		struct plan_port *port;
+		char prefix[80];
+		size_t n;
+
+		if (note->severity != PLAN_ERROR || note->port == PLAN_NONE)
+			continue;
+		port = &plan->ports[note->port];
+		n = (size_t)snprintf(prefix, sizeof(prefix), "port %s: ", port->conf->name);
+		if (port->problem[0] == '\0')
+			(void)snprintf(port->problem, sizeof(port->problem), "%s",
+				       note->text + (strncmp(note->text, prefix, n) == 0 ? n : 0));
+	}
+}
+
 int planner_remake(struct links *links, const struct plan *previous, struct plan **ret_plan,
 		   struct plan_notes *ret_notes)
 {
@@ -124,6 +143,8 @@ int planner_remake(struct links *links, const struct plan *previous, struct plan
 	plan_free(TAKE_PTR(*ret_plan));
 	r = make(previous, previous->conf, array, &topo, ret_plan, &second);
 	plan_notes_fini(&second);
+	if (r == 0)
+		tell_ports(ret_notes, *ret_plan);
 	return r;
 }
 
@@ -141,7 +162,8 @@ bool planner_differs(const struct plan *a, const struct plan *b)
 	bool differs;
 
 	for (uint32_t i = 0; i < a->n_ports; i++) {
-		if (link_differs(&a->ports[i].link, &b->ports[i].link))
+		if (link_differs(&a->ports[i].link, &b->ports[i].link) ||
+		    strcmp(a->ports[i].problem, b->ports[i].problem) != 0)
 			return true;
 	}
 	if (plan_diff(a, b, &diff) < 0)

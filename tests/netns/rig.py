@@ -69,6 +69,10 @@ def state(daemon, name):
     return ports(daemon)[name]["state"]
 
 
+def problem(daemon, name):
+    return ports(daemon)[name]["problem"]
+
+
 def wait_state(daemon, name, wanted, deadline_s=1.0):
     wait_for(lambda: state(daemon, name) == wanted, f"port {name} is {wanted}", deadline_s)
 

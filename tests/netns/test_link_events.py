@@ -14,7 +14,7 @@ import pytest
 from lib import PYTHON, Daemon, binary, run, wait_for
 from hold import held
 from rig import (WIRES, Stream, ask, assert_only_grows, both_ways, config, counters, crosses,
-                 nothing_lost, ports, prog_id, state, wait_followed, wait_no_status,
+                 nothing_lost, ports, problem, prog_id, state, wait_followed, wait_no_status,
                  wait_state, wait_status, wires)
 
 BACK_S = 1.0  # issue A: "port back within 1 s"
@@ -324,10 +324,37 @@ def test_host_traffic_on_a_running_port_is_named(net, daemon, add, remove, text)
         assert daemon.status().startswith("DEGRADED")
         assert daemon.metric("sluice_degraded") == 1
         assert state(daemon, "l") == "forwarding"
+        assert text in problem(daemon, "l")
         net.ip("d", *remove)
         wait_no_status(daemon, text)
+        assert problem(daemon, "l") == ""
     assert daemon.metric("sluice_degraded") == 0
     assert len(re.findall(text, daemon.log())) <= 2, "once as an error and once in the status"
+
+
+@pytest.mark.parametrize("in_one_plan", [True, False], ids=["at-once", "later"])
+def test_a_new_device_that_is_unfit_is_not_called_missing(net, daemon, in_one_plan):
+    """It is there, and refused: only that is said, until it goes, too."""
+    if not in_one_plan:
+        net.ip("d", "link", "del", "l0")
+        wait_state(daemon, "l", "absent")
+    with held(daemon.pid):
+        if in_one_plan:
+            net.ip("d", "link", "del", "l0")
+        recreate(net, "l")
+        add_address(net)
+    wait_state(daemon, "l", "failed")
+    assert "l0 carries 1 address of this host" in problem(daemon, "l")
+    wait_status(daemon, "l0 carries 1 address")
+    assert "does not exist" not in daemon.status()
+    if in_one_plan:
+        assert "does not exist" not in daemon.log()
+    net.ip("d", "link", "del", "l0")
+    wait_state(daemon, "l", "absent")
+    assert problem(daemon, "l") == "interface l0 does not exist; waiting for it"
+    recreate(net, "l")
+    wait_back(daemon, "l")
+    both_ways(net)
 
 
 def test_an_unfit_port_still_follows_its_link(net, daemon):
