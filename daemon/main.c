@@ -199,12 +199,9 @@ static int with_config(const struct options *options)
 	return status;
 }
 
-int main(int argc, char **argv)
+static int act(const struct options *options)
 {
-	const struct options options = parse_options(argc, argv);
-
-	log_init(options.verbose ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO);
-	switch (options.action) {
+	switch (options->action) {
 	case ACTION_HELP:
 		fputs(help_text, stdout);
 		return EXIT_SUCCESS;
@@ -223,8 +220,30 @@ int main(int argc, char **argv)
 	case ACTION_LIST_KEYS_JSON:
 		return conf_list_keys_json(stdout) < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 	case ACTION_DETACH:
-		return detach(&options);
+		return detach(options);
 	default:
-		return with_config(&options);
+		return with_config(options);
 	}
+}
+
+/* A full disk must not look like a short but complete answer. */
+static int finish_output(int status)
+{
+	bool failed = ferror(stdout);
+
+	/* EBADF: it was closed before we started, as a service's may be; what was written failed. */
+	if (fclose(stdout) == EOF && errno != EBADF)
+		failed = true;
+	if (!failed)
+		return status;
+	fputs("sluiced: cannot write to standard output\n", stderr);
+	return status == EXIT_SUCCESS ? EXIT_FAILURE : status;
+}
+
+int main(int argc, char **argv)
+{
+	const struct options options = parse_options(argc, argv);
+
+	log_init(options.verbose ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO);
+	return finish_output(act(&options));
 }

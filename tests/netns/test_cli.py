@@ -91,6 +91,18 @@ def test_wrong_usage_ends_with_2(argv):
     assert done.stdout == "" and "sluiced --help" in done.stderr
 
 
+@pytest.mark.parametrize("argv", [
+    ["--list-keys"], ["--list-keys=json"], ["--dump-config"], ["--dump-config=json"], ["--dry-run"],
+    ["--help"], ["-V"], ["-VV"]], ids=" ".join)
+def test_what_cannot_be_written_is_a_failure(file, argv):
+    path = file("[port w]\ninterface = nosuch0\nforward = pass\n")
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([binary(SLUICED), "-c", path, *argv], stdout=full, text=True,
+                              stderr=subprocess.PIPE, timeout=30, check=False)
+    assert done.returncode == 1
+    assert "sluiced: cannot write to standard output\n" in done.stderr
+
+
 def test_help_and_versions():
     text = sluiced("--help")
     assert text.returncode == 0 and text.stderr == ""
