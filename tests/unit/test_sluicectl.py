@@ -291,9 +291,31 @@ class Misbehaving(unittest.TestCase):
             self.assertEqual((status, out), (1, ""), answer)
             self.assertTrue(err.startswith("sluicectl: "), answer)
 
+    def test_an_answer_without_what_was_asked_for_is_1(self):
+        words = {"status": ["status"], "queues": ["show", "queues"], "workers": ["show", "workers"],
+                 "interfaces": ["show", "interfaces"], "drops": ["drops"], "text": ["metrics"], "config": ["show", "config"]}
+        for number, (part, argv) in enumerate(words.items()):
+            for wrong in (None, 5, True, [] if part in ("status", "drops", "config") else {}):
+                self.path += str(number)
+                answer = {"api": 1, "ok": True} if wrong is None else {"api": 1, "ok": True, part: wrong}
+                self.serve(json.dumps(answer).encode() + b"\n")
+                for options in ([], ["--json"]):
+                    status, out, err = ctl(self.path, *options, *argv)
+                    self.assertEqual((status, out), (1, ""), answer)
+                    self.assertEqual(err, f'sluicectl: the answer is not one of sluiced: no "{part}" in it\n')
+
+    def test_what_cannot_be_written_is_1(self):
+        self.serve(b'{"api": 1, "ok": true, "status": {"ready": true}, "version": "1", "text": "x"}\n')
+        for argv in (["--help"], ["--version"], ["status"], ["--json", "status"], ["ping"], ["metrics"]):
+            with open("/dev/full", "w") as full:
+                done = subprocess.run([SLUICECTL, "--socket", self.path, *argv], stdout=full, stderr=subprocess.PIPE,
+                                      text=True, timeout=30, check=False)
+            self.assertEqual((done.returncode, done.stderr), (1, "sluicectl: cannot write to standard output\n"), argv)
+
     def test_an_answer_of_an_older_daemon_is_shown_as_far_as_it_goes(self):
         self.serve(b'{"api": 1, "ok": true, "status": {"ready": true}, "queues": [{"port": "wan", "drops": 7}, {}],'
-                   b' "workers": [{}], "interfaces": [{}, 3], "drops": {"ports": [{}]}}\n')
+                   b' "workers": [{}], "interfaces": [{}, 3], "drops": {"ports": [{}]}, "text": "",'
+                   b' "config": {}}\n')
         for words in (["status"], ["show", "queues"], ["show", "workers"], ["show", "interfaces"], ["drops"], ["metrics"],
                       ["show", "config"], ["top", "--once"], ["ping"], ["detach", "wan"]):
             status, _, err = ctl(self.path, *words)

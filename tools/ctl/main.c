@@ -28,29 +28,31 @@ struct command {
 	const char *request; /* the daemon's verb; an argument is appended */
 	bool has_argument;
 	int takes;
+	const char *part; /* of the answer, that is shown; NULL: nothing that could be missing */
+	enum json_type part_type;
 	enum ctl_exit (*show)(const struct ctl *ctl, struct json_object *answer);
 	const char *help;
 };
 
 static const struct command commands[] = {
-	{"status", NULL, "status", false, 0, show_status,
+	{"status", NULL, "status", false, 0, "status", json_type_object, show_status,
 	 "one screen; exit status 0 good, 1 degraded or not ready, 3 not running"},
-	{"show", "interfaces", "show interfaces", false, 0, show_interfaces, "ports and devices"},
-	{"show", "queues", "show queues", false, 0, show_queues, "counters of every queue"},
-	{"show", "workers", "show workers", false, 0, show_workers, "threads and packet memory"},
-	{"show", "plan", "show plan", false, 0, show_text, "which worker has which queue, and why"},
-	{"show", "config", "show config", false, 0, show_config, "the running configuration"},
-	{"drops", NULL, "drops", false, TAKES_WATCH, show_drops,
+	{"show", "interfaces", "show interfaces", false, 0, "interfaces", json_type_array, show_interfaces, "ports and devices"},
+	{"show", "queues", "show queues", false, 0, "queues", json_type_array, show_queues, "counters of every queue"},
+	{"show", "workers", "show workers", false, 0, "workers", json_type_array, show_workers, "threads and packet memory"},
+	{"show", "plan", "show plan", false, 0, "text", json_type_string, show_text, "which worker has which queue, and why"},
+	{"show", "config", "show config", false, 0, "config", json_type_object, show_config, "the running configuration"},
+	{"drops", NULL, "drops", false, TAKES_WATCH, "drops", json_type_object, show_drops,
 	 "every loss, by place and reason, with what to do"},
-	{"top", NULL, NULL, false, TAKES_COUNT, NULL, "rates of every queue, once a second"},
-	{"metrics", NULL, "metrics", false, 0, show_text, "the Prometheus page"},
-	{"plan", NULL, "show plan", false, 0, show_text, "the same as show plan"},
-	{"reload", NULL, "reload", false, TAKES_DRY_RUN, show_text,
+	{"top", NULL, NULL, false, TAKES_COUNT, NULL, 0, NULL, "rates of every queue, once a second"},
+	{"metrics", NULL, "metrics", false, 0, "text", json_type_string, show_text, "the Prometheus page"},
+	{"plan", NULL, "show plan", false, 0, "text", json_type_string, show_text, "the same as show plan"},
+	{"reload", NULL, "reload", false, TAKES_DRY_RUN, "text", json_type_string, show_text,
 	 "read the configuration file again and apply it"},
-	{"attach", NULL, "attach", true, 0, show_switch, "let PORT (or '*') be forwarded again"},
-	{"detach", NULL, "detach", true, 0, show_switch,
+	{"attach", NULL, "attach", true, 0, NULL, 0, show_switch, "let PORT (or '*') be forwarded again"},
+	{"detach", NULL, "detach", true, 0, NULL, 0, show_switch,
 	 "give PORT (or '*') to the kernel, at once"},
-	{"ping", NULL, "ping", false, 0, show_ping, "is it there?"},
+	{"ping", NULL, "ping", false, 0, NULL, 0, show_ping, "is it there?"},
 };
 
 static void print_usage(FILE *out)
@@ -200,6 +202,17 @@ static bool take_option(struct arguments *arguments, int option)
 	return false;
 }
 
+/* An answer in which what was asked for is missing or is something else is none. */
+static bool has_part(const struct command *command, struct json_object *answer)
+{
+	if (!command->part ||
+	    json_object_is_type(json_at(answer, command->part), command->part_type))
+		return true;
+	(void)fprintf(stderr, "sluicectl: the answer is not one of sluiced: no \"%s\" in it\n",
+		      command->part);
+	return false;
+}
+
 static enum ctl_exit run_once(const struct ctl *ctl, const struct command *command,
 			      const char *argument)
 {
@@ -216,7 +229,9 @@ static enum ctl_exit run_once(const struct ctl *ctl, const struct command *comma
 	if (status != CTL_OK)
 		return status;
 	/* The status of "status" is in its answer, however it is shown. */
-	if (ctl->as_json && command->show != show_status)
+	if (!has_part(command, answer))
+		status = CTL_FAILED;
+	else if (ctl->as_json && command->show != show_status)
 		ctl_print_json(answer);
 	else
 		status = command->show(ctl, answer);
@@ -280,11 +295,20 @@ static enum ctl_exit run_words(struct arguments *arguments, char *words[], int n
 	return run_command(ctl, command, argument);
 }
 
+/* A full disk or a closed pipe is a failure to tell. */
+static enum ctl_exit finish_output(enum ctl_exit status)
+{
+	/* What an earlier flush could not write only ferror() remembers. */
+	if (fflush(stdout) != EOF && !ferror(stdout))
+		return status;
+	(void)fputs("sluicectl: cannot write to standard output\n", stderr);
+	return status == CTL_OK ? CTL_FAILED : status;
+}
+
 int main(int argc, char *argv[])
 {
 	struct arguments arguments = {.ctl.socket_path = DEFAULT_SOCKET};
 	const char *no_color = getenv("NO_COLOR");
-	enum ctl_exit status;
 	int option;
 
 	arguments.ctl.is_terminal = isatty(STDOUT_FILENO);
@@ -295,15 +319,11 @@ int main(int argc, char *argv[])
 	}
 	if (arguments.wants_help) {
 		print_usage(stdout);
-		return CTL_OK;
+		return (int)finish_output(CTL_OK);
 	}
 	if (arguments.wants_version) {
 		(void)printf("sluicectl %s (%s)\n", SLUICE_VERSION, SLUICE_REVISION);
-		return CTL_OK;
+		return (int)finish_output(CTL_OK);
 	}
-	status = run_words(&arguments, argv + optind, argc - optind);
-	/* A full disk or a closed pipe is a failure to tell. */
-	if (fflush(stdout) == EOF && status == CTL_OK)
-		status = CTL_FAILED;
-	return (int)status;
+	return (int)finish_output(run_words(&arguments, argv + optind, argc - optind));
 }
