@@ -231,7 +231,8 @@ static int finish_output(int status)
 {
 	bool failed = ferror(stdout);
 
-	/* EBADF: it was closed before we started, as a service's may be; what was written failed. */
+	/* EBADF: it was closed before we started, as a service's may be; what was written failed.
+	 */
 	if (fclose(stdout) == EOF && errno != EBADF)
 		failed = true;
 	if (!failed)

@@ -24,10 +24,11 @@ int life_run(struct conf *conf);
 int life_dry_run(const struct conf *conf);
 
 /*
- * --detach [PORT]: removes pins with no daemon running; NULL = all. 0 or 1: also while a daemon runs,
- * which would attach again.
+ * --detach [PORT]: removes pins with no daemon running; NULL = all. 0 or 1: also while a daemon
+ * runs, which would attach again.
  */
 int life_detach_pins(const struct conf *conf, const char *port);
 
-/* After a start that gave up: the log names the interfaces that an earlier run's pins still hold. */
+/* After a start that gave up: the log names the interfaces that an earlier run's pins still hold.
+ */
 void life_tell_what_stays(const struct conf *conf);

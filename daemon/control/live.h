@@ -112,8 +112,8 @@ struct engine {
 	struct live_port **ports;
 	struct live_worker **workers;
 	struct retired_prog
-		*retired;     /* freed once every worker has a set that knows none of them */
-	uint32_t n_abandoned; /* workers that hung and were left behind */
+		*retired;       /* freed once every worker has a set that knows none of them */
+	uint32_t n_abandoned;   /* workers that hung and were left behind */
 	struct jiffies jiffies; /* the clock that workers beat by */
 };
 

@@ -77,8 +77,8 @@ struct worker {
 	/* w: control, r: worker */
 	_Atomic(const struct worker_set *) next CACHE_ALIGNED;
 	_Atomic bool stop;
-	_Atomic uint64_t beat_interval_ns; /* longest sleep: ≤ a quarter of the shortest
-					    * stall_timeout and ≤ WORKER_SLEEP_MAX_NS */
+	_Atomic uint64_t beat_interval_ns;  /* longest sleep: ≤ a quarter of the shortest
+					     * stall_timeout and ≤ WORKER_SLEEP_MAX_NS */
 	_Atomic uint64_t jiffies_origin_ns; /* of beats in jiffies: see kern/jiffies.h */
 
 	/* w: worker, r: control */

@@ -43,8 +43,7 @@ int jiffies_read(const struct jiffies *jiffies, uint64_t *ret_count)
 }
 
 /* An upper bound of the origin, as close as a few readings get. */
-static int read_origin(const struct jiffies *jiffies, uint64_t *ret_origin_ns,
-		       uint64_t *ret_at_ns)
+static int read_origin(const struct jiffies *jiffies, uint64_t *ret_origin_ns, uint64_t *ret_at_ns)
 {
 	const uint64_t tick_ns = clock_tick_ns();
 	uint64_t least_ns = 0, at_ns = 0, count;

@@ -13,22 +13,23 @@
  *   jiffies = (now_ns - origin_ns) / TICK_NSEC
  *
  * and the origin is all that must be found. A BPF program that BPF_PROG_TEST_RUN runs reads the
- * count once; with the clock read after it, origin_ns <= after_ns - count * TICK_NSEC, whatever came
- * in between: a preemption, or a tick that the kernel had not yet handled. The least of several such
- * bounds is kept, and is less than a tick too late as soon as one of them was undisturbed.
- * jiffies_at() makes up for that tick: it gives the kernel's count or one more. A live worker thus
- * never looks older than it is, a dead one younger by at most a tick.
+ * count once; with the clock read after it, origin_ns <= after_ns - count * TICK_NSEC, whatever
+ * came in between: a preemption, or a tick that the kernel had not yet handled. The least of
+ * several such bounds is kept, and is less than a tick too late as soon as one of them was
+ * undisturbed. jiffies_at() makes up for that tick: it gives the kernel's count or one more. A live
+ * worker thus never looks older than it is, a dead one younger by at most a tick.
  *
  * Once a second control calibrates again. Without high-resolution timers the kernel counts the
  * interrupts of its timer instead (tick_periodic() in kernel/time/tick-common.c), which drift
  * against the clock and may be lost. A timer that is fast lowers the bound at once; for one that is
  * slow, what is kept grows by 1/1024 of the time passed, towards the new bound and never beyond it.
  *
- * Suspend stops both: CLOCK_MONOTONIC does not count it, and jiffies follow (timekeeping_suspend()).
- * A virtual machine that is paused sees both stand still, or both leap by the pause at its first
- * tick; in that moment a beat looks as old as the pause until the worker has run once, and frames
- * fall back, which is the truth. The origin stays what it was in either case. Both clock reads are
- * user space's, not BPF's, so an offset that a time namespace adds is in the origin, too.
+ * Suspend stops both: CLOCK_MONOTONIC does not count it, and jiffies follow
+ * (timekeeping_suspend()). A virtual machine that is paused sees both stand still, or both leap by
+ * the pause at its first tick; in that moment a beat looks as old as the pause until the worker has
+ * run once, and frames fall back, which is the truth. The origin stays what it was in either case.
+ * Both clock reads are user space's, not BPF's, so an offset that a time namespace adds is in the
+ * origin, too.
  *
  * Thread: control; jiffies_at(): any. Syscalls: bpf(2); needs CAP_BPF.
  */
@@ -37,7 +38,7 @@
 #include <stdint.h>
 
 struct jiffies {
-	int prog_fd; /* -1 until the first calibration */
+	int prog_fd;               /* -1 until the first calibration */
 	uint64_t origin_ns;        /* CLOCK_MONOTONIC at count 0, modulo 2^64 */
 	uint64_t calibrated_at_ns; /* 0 = never */
 };

@@ -176,7 +176,8 @@ static bool has_any_map(const char *path)
 	return false;
 }
 
-/* Private, and of the same owner as the directory that it is in: nobody else can have put it here. */
+/* Private, and of the same owner as the directory that it is in: nobody else can have put it here.
+ */
 static bool is_our_dir(const char *path)
 {
 	char parent[PATH_MAX];

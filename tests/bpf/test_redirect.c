@@ -305,10 +305,10 @@ static void test_age_of_a_beat_is_judged_to_the_tick(void **state)
 		int64_t age_ticks;
 		uint32_t action;
 	} ages[] = {
-		{-1000, XDP_REDIRECT},          {-1, XDP_REDIRECT},
-		{0, XDP_REDIRECT},              {STALL_TICKS, XDP_REDIRECT},
-		{STALL_TICKS + 1, XDP_PASS},    {1000 * STALL_TICKS, XDP_PASS},
-		{UINT32_MAX, XDP_PASS},         {1LL << 32 | STALL_TICKS, XDP_PASS},
+		{-1000, XDP_REDIRECT},       {-1, XDP_REDIRECT},
+		{0, XDP_REDIRECT},           {STALL_TICKS, XDP_REDIRECT},
+		{STALL_TICKS + 1, XDP_PASS}, {1000 * STALL_TICKS, XDP_PASS},
+		{UINT32_MAX, XDP_PASS},      {1LL << 32 | STALL_TICKS, XDP_PASS},
 	};
 	struct port_prog_spec spec = default_spec();
 	_cleanup_(port_fini) struct port port = {.xsk_fd = -1};
@@ -348,54 +348,6 @@ static void test_beat_of_zero_is_stale_at_once(void **state)
 		assert_counted(&port, SLUICE_V_STALE);
 	}
 	assert_int_equal(env_run_frame(port.prog, port_ifindex, 1, bytes, 60), XDP_REDIRECT);
-}
-
-/* The program's own memory, which user space has no business with otherwise: array of one value. */
-static int open_watch(const struct port_prog *prog, uint32_t *ret_size)
-{
-	_cleanup_close_ int prog_fd = bpf_prog_get_fd_by_id(port_prog_id(prog));
-	__u32 map_ids[8] = {}, size = sizeof(struct bpf_prog_info);
-	struct bpf_prog_info info = {.nr_map_ids = ARRAY_SIZE(map_ids),
-				     .map_ids = (uintptr_t)map_ids};
-
-	assert_int_equal(bpf_obj_get_info_by_fd(prog_fd, &info, &size), 0);
-	for (unsigned m = 0; m < info.nr_map_ids; m++) {
-		struct bpf_map_info map_info = {};
-		__u32 map_size = sizeof(map_info);
-		_cleanup_close_ int fd = bpf_map_get_fd_by_id(map_ids[m]);
-
-		assert_int_equal(bpf_obj_get_info_by_fd(fd, &map_info, &map_size), 0);
-		if (strstr(map_info.name, ".bss")) {
-			*ret_size = map_info.value_size;
-			return TAKE_FD(fd);
-		}
-	}
-	fail_msg("the program has no .bss");
-	return -1;
-}
-
-/* Another CPU on the queue noted the beat at a time that this one has not come to yet. */
-static void test_beat_noted_later_than_now_is_not_stale(void **state)
-{
-	_cleanup_(port_fini) struct port port;
-	_cleanup_close_ int fd = -1;
-	_cleanup_free_ uint64_t *watch = NULL; /* by queue: seen, at_jiffies, pad[6] */
-	uint32_t size, zero = 0;
-	uint8_t bytes[4096];
-
-	port_init(&port, &(struct verdict_case){.drops = true});
-	fd = open_watch(port.prog, &size);
-	watch = calloc(1, size);
-	assert_non_null(watch);
-	frame_bytes(&untagged, bytes);
-	assert_int_equal(env_run_frame(port.prog, port_ifindex, 0, bytes, 60), XDP_REDIRECT);
-	assert_counted(&port, SLUICE_V_REDIRECT);
-	assert_int_equal(bpf_map_lookup_elem(fd, &zero, watch), 0);
-	assert_int_equal(watch[0], 1);
-	watch[1] += 1000 * clock_kernel_hz();
-	assert_int_equal(bpf_map_update_elem(fd, &zero, watch, BPF_ANY), 0);
-	assert_int_equal(env_run_frame(port.prog, port_ifindex, 0, bytes, 60), XDP_REDIRECT);
-	assert_counted(&port, SLUICE_V_REDIRECT);
 }
 
 static void test_detach_word_and_slots_act_on_the_next_frame(void **state)
@@ -595,7 +547,6 @@ int main(void)
 		cmocka_unit_test(test_first_frame_after_a_silence_is_stale),
 		cmocka_unit_test(test_age_of_a_beat_is_judged_to_the_tick),
 		cmocka_unit_test(test_beat_of_zero_is_stale_at_once),
-		cmocka_unit_test(test_beat_noted_later_than_now_is_not_stale),
 		cmocka_unit_test(test_detach_word_and_slots_act_on_the_next_frame),
 		cmocka_unit_test(test_runts_are_malformed),
 		cmocka_unit_test(test_frames_reach_the_socket_of_their_queue_unchanged),

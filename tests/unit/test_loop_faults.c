@@ -454,8 +454,8 @@ static void test_a_packet_counts_as_sent_before_it_leaves_the_rx_ring(void **sta
 	struct sigaction before;
 
 	release = (struct release){.world = w};
-	release.consumer = mmap(NULL, PAGE_BYTES, PROT_READ | PROT_WRITE,
-				MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	release.consumer =
+		mmap(NULL, PAGE_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	assert_ptr_not_equal(release.consumer, MAP_FAILED);
 	assert_int_equal(fake_receive_n(&w->fakes[0], 20, 60), 20);
 	w->fakes[1].wake_budget = 0;

@@ -166,13 +166,14 @@ static void test_every_line_beats_at_most_once_a_millisecond(void **state)
 		assert_int_equal(worker_beat(&w->worker), beats + us / 1000);
 	}
 	for (unsigned i = 0; i < WORKER_MAX_BEATS; i++)
-		assert_int_equal(lines[i], jiffies_at(0, w->worker.tick_ns,
-						      start_ns + 10 * NSEC_PER_MSEC));
+		assert_int_equal(lines[i],
+				 jiffies_at(0, w->worker.tick_ns, start_ns + 10 * NSEC_PER_MSEC));
 	assert_int_equal(w->worker.beat_at_ns, start_ns + 10 * NSEC_PER_MSEC);
 	world_free(w);
 }
 
-/* In jiffies, from the origin that control last handed over; a count of its own for the watchdog. */
+/* In jiffies, from the origin that control last handed over; a count of its own for the watchdog.
+ */
 static void test_a_beat_is_the_time_of_the_turn_in_jiffies(void **state)
 {
 	const uint64_t origin_ns = WORLD_NS - (1ULL << 32) * 4 * NSEC_PER_MSEC - 1;
