@@ -189,6 +189,97 @@ def test_sigterm(host, probes, bpffs, on_failure):
     p.require_bystanders(program_changes=1)
 
 
+# --- queues that were silent when it happened ---------------------------------------------------------
+
+SILENT = 100     # frames that come after the silence
+MARGIN_S = STALL_S - 0.100
+
+
+class Silence:
+    """Two ports of two queues, a worker for each queue, and not a frame but those of a test."""
+
+    def __init__(self, net, stall, on_failure, bpffs):
+        net.ns("h"), net.ns("o")
+        for i in range(2):
+            lane(net, "o", f"o{i}", "h", f"p{i}", queues=2)
+        settled(net, "h", "o")
+        text = f"[daemon]\nworkers = 2\nbpf_dir = {bpffs}\n" + "".join(
+            PORTS.format(name=name, forward=f"xconnect {peer}", on_failure=on_failure, stall=stall)
+            for name, peer in (("p0", "p1"), ("p1", "p0")))
+        self.net, self.daemon = net, net.daemon("h", text)
+        self.stall_s = {"100ms": 0.1, "2s": 2.0}[stall]
+
+    def queue_of(self, worker):
+        queues = {q["queue"] for q in self.daemon.control("show queues")["queues"]
+                  if q["port"] == "p0" and q["worker"] == worker}
+        assert len(queues) == 1
+        return queues.pop()
+
+    def send(self, queues="0-1"):
+        self.net.gen("o", "send", "o0", "--count", SILENT, "--rate", "1k", "--queues", queues)
+
+    def cross(self):
+        """Both queues forward: of some round every frame arrives. (A busy machine may spoil one.)"""
+        def crossed():
+            with self.net.sink("o", "o1", "--expect", SILENT, "--idle-timeout", "1s") as sink:
+                self.send()
+                return sink.result(status=None)["received"] == SILENT
+        wait_for(crossed, f"{SILENT} frames in a row cross", deadline_s=10)
+
+    def outlast(self, since):
+        """stall_timeout after `since` and the 50 ms that the issue grants; nothing is sent."""
+        wait_for(lambda: time.monotonic() > since + self.stall_s + MARGIN_S,
+                 "stall_timeout is over", deadline_s=2 * self.stall_s + 1)
+
+    def judged(self):
+        """{reason: frames that came in on p0}, in one scrape."""
+        found = {dict(labels)["reason"]: value
+                 for (name, labels), value in self.daemon.metrics().items()
+                 if name == "sluice_xdp_verdicts_total" and dict(labels)["interface"] == "p0"}
+        return {reason: found[reason] for reason in ("redirect", "stale", "no_socket")}
+
+
+def difference(after, before):
+    return {reason: after[reason] - before[reason] for reason in after}
+
+
+@pytest.mark.parametrize("on_failure", ["pass", "drop"])
+@pytest.mark.parametrize("stall", ["100ms", "2s"])
+def test_silent_queues_fall_back_from_the_first_frame(net, bpffs, stall, on_failure):
+    """The daemon was stopped while nothing came in: no frame is given to it to find that out."""
+    s = Silence(net, stall, on_failure, bpffs)
+    s.cross()
+    before = s.judged()
+    stopped_at = time.monotonic()
+    s.daemon.signal(signal.SIGSTOP)
+    s.outlast(stopped_at)
+    s.send()
+    s.daemon.signal(signal.SIGCONT)
+    assert difference(s.judged(), before) == {"redirect": 0, "stale": SILENT, "no_socket": 0}
+    s.cross()
+    s.daemon.stop()
+
+
+@pytest.mark.parametrize("stall", ["100ms", "2s"])
+def test_silent_queue_of_one_hung_worker_falls_back_from_the_first_frame(net, bpffs, stall):
+    s = Silence(net, stall, "pass", bpffs)
+    s.cross()
+    before = s.judged()
+    hung_queue = s.queue_of("sluice-w0")
+    with hang(worker_tid(s.daemon, "sluice-w0")):
+        s.outlast(time.monotonic())
+        s.send(hung_queue)
+        hung = s.judged()
+        assert difference(hung, before) == {"redirect": 0, "stale": SILENT, "no_socket": 0}
+        s.send(s.queue_of("sluice-w1"))
+        other = difference(s.judged(), hung)
+        assert other["redirect"] + other["stale"] == SILENT
+        if stall == "2s":  # a busy machine may keep a worker from its CPU for 100 ms
+            assert other["redirect"] == SILENT
+    s.cross()
+    s.daemon.stop()
+
+
 # --- the operator's switch ----------------------------------------------------------------------------
 
 @pytest.mark.sanitizer
