@@ -12,7 +12,6 @@
 #include "control/conf_section.h"
 #include "control/conf_suggest.h"
 #include "control/conf_value.h"
-#include "util/macros.h"
 
 static bool is_given(const struct conf_section *section, enum conf_key_id id)
 {
@@ -109,43 +108,15 @@ static void check_xconnect(const struct conf_sections *sections, const struct co
 	report(errors, section, CONF_KEY_PORT_forward, what);
 }
 
-/* Is the value another than that of a port which does not mention the key? */
-static bool is_unusual(const struct conf_section *section, enum conf_key_id id)
+static void check_pass_control(const struct conf_section *section, struct conf_report *errors)
 {
-	const struct conf_key *key = &conf_keys[id];
-	char text[256] = "";
-	FILE *out = fmemopen(text, sizeof(text), "w");
-
-	if (!out)
-		return false;
-	conf_value_print(key, &section->value.port, out);
-	(void)fclose(out);
-	return strcmp(text, key->default_text) != 0;
-}
-
-/*
- * What only a port that forwards obeys: silence would promise it of one that passes. Values as by
- * default are let through, a dump has them all; so is mode = generic, by which the program is
- * attached.
- */
-static void check_only_forwarding(const struct conf_section *section, struct conf_report *errors)
-{
-	static const enum conf_key_id ids[] = {
-		CONF_KEY_PORT_queues,        CONF_KEY_PORT_mode,         CONF_KEY_PORT_on_failure,
-		CONF_KEY_PORT_stall_timeout, CONF_KEY_PORT_pass_control, CONF_KEY_PORT_offloads,
-		CONF_KEY_PORT_busy_poll,
-	};
 	const struct conf_port *port = &section->value.port;
 
-	if (!is_sound(section, CONF_KEY_PORT_forward) || port->forward == CONF_FORWARD_XCONNECT)
+	if (!is_sound(section, CONF_KEY_PORT_pass_control) || !port->pass_control ||
+	    !is_sound(section, CONF_KEY_PORT_forward) || port->forward == CONF_FORWARD_XCONNECT)
 		return;
-	for (unsigned i = 0; i < ARRAY_SIZE(ids); i++) {
-		if (!is_given(section, ids[i]) || !is_sound(section, ids[i]) ||
-		    !is_unusual(section, ids[i]) ||
-		    (ids[i] == CONF_KEY_PORT_mode && port->mode == CONF_MODE_GENERIC))
-			continue;
-		report(errors, section, ids[i], "only with \"forward = xconnect NAME\"");
-	}
+	report(errors, section, CONF_KEY_PORT_pass_control,
+	       "only with \"forward = xconnect NAME\"");
 }
 
 /* Reported at the later of the two. */
@@ -198,7 +169,7 @@ void conf_check(const struct conf_sections *sections, struct conf_report *errors
 			continue;
 		check_required(section, errors);
 		check_xconnect(sections, section, errors);
-		check_only_forwarding(section, errors);
+		check_pass_control(section, errors);
 		check_interface(sections, i, errors);
 	}
 }
