@@ -169,8 +169,15 @@ void plan_check_port(struct plan_builder *b, uint32_t port)
 			  p->conf->name, p->conf->interface);
 		return;
 	}
-	if (p->conf->forward == CONF_FORWARD_PASS)
+	if (p->conf->forward == CONF_FORWARD_PASS) {
+		/* The one key whose being without effect could be missed when it counts. */
+		if (p->conf->on_failure == CONF_FAIL_DROP)
+			plan_note(b, PLAN_WARNING, port,
+				  "port %s: on_failure = drop has no effect with forward = pass: "
+				  "everything passes, whatever happens",
+				  p->conf->name);
 		return;
+	}
 	check_kind(b, port);
 	check_host(b, port);
 	check_mtu(b, port);

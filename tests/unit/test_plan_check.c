@@ -361,6 +361,20 @@ static void test_a_pass_port_may_be_anything(void **state)
 	world_fini(&world);
 }
 
+static void test_a_pass_port_is_told_that_it_cannot_drop(void **state)
+{
+	struct world world;
+
+	world_init(&world);
+	world.ports[WAN].forward = world.ports[LAN].forward = CONF_FORWARD_PASS;
+	world.ports[WAN].on_failure = CONF_FAIL_DROP;
+	world_plan_ok(&world, NULL);
+	assert_int_equal(world.notes.n, 1);
+	assert_int_equal(world.notes.notes[0].severity, PLAN_WARNING);
+	assert_non_null(strstr(world.notes.notes[0].text, "on_failure = drop has no effect"));
+	world_fini(&world);
+}
+
 static void test_a_list_makes_300_queues_usable(void **state)
 {
 	struct world world;
@@ -396,6 +410,7 @@ int main(void)
 		cmocka_unit_test(test_offloads_are_fixed_when_asked),
 		cmocka_unit_test(test_gro_is_left_alone_before_native_xdp),
 		cmocka_unit_test(test_a_pass_port_may_be_anything),
+		cmocka_unit_test(test_a_pass_port_is_told_that_it_cannot_drop),
 		cmocka_unit_test(test_a_list_makes_300_queues_usable),
 		cmocka_unit_test(test_as_many_workers_as_queues_are_accepted),
 	};
