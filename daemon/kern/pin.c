@@ -165,15 +165,28 @@ static int look_at_link(const char *path, struct pin *pin)
 	return 0;
 }
 
-static bool has_any_map(const char *path)
+/* 1: there are maps, called as ours are; 0: none. -EPERM: there is something else in a map's place.
+ */
+static int look_at_maps(const char *path)
 {
-	char full[PATH_MAX];
+	int n_maps = 0;
 
 	for (unsigned i = PIN_XSKS; i < PIN_OBJECT_N; i++) {
-		if (path_join(path, object_names[i], full) == 0 && access(full, F_OK) == 0)
-			return true;
+		struct bpf_map_info info = {};
+		__u32 size = sizeof(info);
+		_cleanup_close_ int fd = open_at(path, object_names[i]);
+		int r;
+
+		if (fd == -ENOENT)
+			continue;
+		r = fd < 0 ? fd : bpf_obj_get_info_by_fd(fd, &info, &size);
+		if (r < 0)
+			return r;
+		if (strncmp(info.name, object_names[i], sizeof(info.name)) != 0)
+			return -EPERM;
+		n_maps++;
 	}
-	return false;
+	return n_maps > 0;
 }
 
 /* Private, and of the same owner as the directory that it is in: nobody else can have put it here.
@@ -198,9 +211,13 @@ static bool may_be_our_prog(uint32_t id)
 	return fd < 0 || bpf_obj_get_info_by_fd(fd, &info, &size) < 0 || is_our_prog(&info);
 }
 
-/* What proves that the pins are ours is missing; no program among them is somebody else's. */
+/* What proves that the pins are ours is missing; is anything among them somebody else's? */
 static int judge_incomplete(const char *path, struct pin *pin)
 {
+	int r = look_at_maps(path);
+
+	if (r < 0 || (r == 0 && pin->link_fd < 0))
+		return r;
 	if (!is_our_dir(path) || !may_be_our_prog(pin->prog_id))
 		return -EPERM;
 	pin->state = PIN_BROKEN;
@@ -223,10 +240,9 @@ static int look_at_pins(const char *path, struct pin *pin)
 		return link_r;
 
 	if (link_r == -ENOENT) {
-		if (current_id || staged_id)
-			pin->state = PIN_LEFTOVER;
-		else if (has_any_map(path))
+		if (current_id == 0 && staged_id == 0)
 			return judge_incomplete(path, pin);
+		pin->state = PIN_LEFTOVER;
 		return 0;
 	}
 	if (pin->prog_id == 0 || (pin->prog_id != current_id && pin->prog_id != staged_id))
