@@ -19,26 +19,37 @@ struct drain {
 	const bool *closing;
 };
 
-static bool lane_is_drained(const struct lane *lane)
+static bool rx_is_empty(const struct lane *lane)
 {
-	return xsk_rx_waiting(&lane->xsk) == 0 &&
-	       counter_read(&lane->counters.tx_packets) ==
-		       counter_read(&lane->counters.tx_completed);
+	return xsk_rx_waiting(&lane->xsk) == 0;
 }
 
-static bool is_drained(void *arg)
+static bool tx_is_completed(const struct lane *lane)
 {
-	const struct drain *drain = arg;
+	return counter_read(&lane->counters.tx_packets) ==
+	       counter_read(&lane->counters.tx_completed);
+}
 
+static bool all_closing(const struct drain *drain, bool (*is_so)(const struct lane *lane))
+{
 	for (uint32_t i = 0; i < engine_n_ports(drain->engine); i++) {
 		for (unsigned q = 0; drain->closing[i] && q < CONF_MAX_QUEUES; q++) {
 			const struct live_lane *live = drain->engine->ports[i]->lanes[q];
 
-			if (live && !lane_is_drained(&live->lane))
+			if (live && !is_so(&live->lane))
 				return false;
 		}
 	}
 	return true;
+}
+
+/*
+ * First every rx, then every tx: what leaves the rx ring of one lane goes out by another, whose tx
+ * would otherwise have been looked at before.
+ */
+static bool is_drained(void *arg)
+{
+	return all_closing(arg, rx_is_empty) && all_closing(arg, tx_is_completed);
 }
 
 static bool group_has_closing(const struct engine *engine, uint32_t group, const bool *closing)
