@@ -93,10 +93,12 @@ static void build(struct plan_builder *b, const struct link *links)
 	plan_assign_cpus(b);
 	for (uint32_t i = 0; i < plan->n_workers; i++)
 		plan->umem_bytes += (uint64_t)plan->workers[i].n_frames * plan->frame_size_bytes;
+	plan_check_memory(b);
 }
 
 int plan_make_next(const struct plan *previous, const struct conf *conf, const struct link *links,
-		   const struct topo *topo, struct plan **ret_plan, struct plan_notes *ret_notes)
+		   const struct topo *topo, const struct plan_limits *limits,
+		   struct plan **ret_plan, struct plan_notes *ret_notes)
 {
 	_cleanup_free_ struct plan_builder *b = calloc(1, sizeof(*b));
 
@@ -104,6 +106,7 @@ int plan_make_next(const struct plan *previous, const struct conf *conf, const s
 		return -ENOMEM;
 	b->conf = conf;
 	b->topo = topo;
+	b->limits = limits;
 	b->previous = previous;
 	b->plan = calloc(1, sizeof(*b->plan));
 	if (!b->plan)
@@ -127,9 +130,10 @@ int plan_make_next(const struct plan *previous, const struct conf *conf, const s
 }
 
 int plan_make(const struct conf *conf, const struct link *links, const struct topo *topo,
-	      struct plan **ret_plan, struct plan_notes *ret_notes)
+	      const struct plan_limits *limits, struct plan **ret_plan,
+	      struct plan_notes *ret_notes)
 {
-	return plan_make_next(NULL, conf, links, topo, ret_plan, ret_notes);
+	return plan_make_next(NULL, conf, links, topo, limits, ret_plan, ret_notes);
 }
 
 void plan_free(struct plan *plan)

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * The plan: which CPU runs which worker, which (port, queue) pairs it owns, how many frames on
- * which node. A pure function of three values; the same input gives the byte-equal plan, so a
+ * which node. A pure function of four values; the same input gives the byte-equal plan, so a
  * reload without a change is no action.
  *
- *   struct conf ─┐
- *   struct link ─┼─ plan_make ──► struct plan ──► engine (builds exactly this)
- *   struct topo ─┘                     └────────► plan_print (--dry-run, sluicectl)
+ *   struct conf ───┐
+ *   struct link ───┼─ plan_make ──► struct plan ──► engine (builds exactly this)
+ *   struct topo ───┤                     └────────► plan_print (--dry-run, sluicectl)
+ *   plan_limits ────┘
  *
  * Terms. A *group* is a set of ports that can send to each other: an xconnect pair. It has W
  * workers; worker w of the group owns queue q of every port of it where q mod W == w. A (port,
@@ -79,6 +80,15 @@ struct plan {
 	bool cpus[TOPO_MAX_CPUS]; /* where workers may run */
 };
 
+#define PLAN_HUGE_PAGE_BYTES ((uint64_t)2 << 20)
+
+/* What packet memory may take; UINT64_MAX = no limit, or not known. */
+struct plan_limits {
+	uint64_t memlock_bytes;   /* RLIMIT_MEMLOCK, where it applies */
+	uint64_t available_bytes; /* MemAvailable */
+	uint64_t huge_bytes;      /* in free huge pages */
+};
+
 /* What the operator should know or must mend; the text names port, value and remedy. */
 enum plan_severity { PLAN_INFO, PLAN_WARNING, PLAN_ERROR, PLAN_SEVERITY_N };
 
@@ -95,17 +105,21 @@ struct plan_notes {
  * links[i] belongs to conf->ports[i]. Refusals (host traffic, bond, MTU against frame size, unequal
  * tx queues, cpus not allowed, …) are PLAN_ERROR notes: *ret_plan is then still filled, for
  * printing, and -EINVAL is returned. -ENOMEM: nothing is returned. `conf` must outlive the plan.
+ * Without limits (NULL) memory is not judged.
  */
 int plan_make(const struct conf *conf, const struct link *links, const struct topo *topo,
-	      struct plan **ret_plan, struct plan_notes *ret_notes);
+	      const struct plan_limits *limits, struct plan **ret_plan,
+	      struct plan_notes *ret_notes);
 
 /*
  * The same for a daemon that is running by the plan `previous`: where the CPUs for workers are the
  * same, its workers keep theirs, so that a group that comes or goes moves no worker of another.
  * Still a pure function; without a change it gives `previous` again.
+ * What `previous` has of free memory is not asked for once more.
  */
 int plan_make_next(const struct plan *previous, const struct conf *conf, const struct link *links,
-		   const struct topo *topo, struct plan **ret_plan, struct plan_notes *ret_notes);
+		   const struct topo *topo, const struct plan_limits *limits,
+		   struct plan **ret_plan, struct plan_notes *ret_notes);
 
 void plan_free(struct plan *plan);
 void plan_notes_fini(struct plan_notes *notes);

@@ -6,6 +6,7 @@
  *   plan_check.c   what an interface must be like; which of its queues are used
  *   plan_worker.c  lanes, node and frames of the workers
  *   plan_cpu.c     their CPUs
+ *   plan_memory.c  whether their memory can be had
  *   plan_note.c    what the operator is told
  */
 #pragma once
@@ -22,7 +23,8 @@ struct plan_queues {
 struct plan_builder {
 	const struct conf *conf;
 	const struct topo *topo;
-	const struct plan *previous; /* NULL = none */
+	const struct plan_limits *limits; /* NULL = none */
+	const struct plan *previous;      /* NULL = none */
 	struct plan *plan;
 	struct plan_notes notes;
 	struct plan_queues queues[CONF_MAX_PORTS];
@@ -50,6 +52,9 @@ void plan_find_cpus(struct plan_builder *b);
 
 /* Gives every worker its CPU; notes CPUs that are shared, remote, or busy with interrupts. */
 void plan_assign_cpus(struct plan_builder *b);
+
+/* Notes memory that cannot be had, by limits or what is free. After the workers are known. */
+void plan_check_memory(struct plan_builder *b);
 
 /* The group of `old` with the same ports in the same order, or PLAN_NONE (plan_diff.c). */
 uint32_t plan_match_group(const struct plan *old, const struct plan *new, uint32_t new_group);

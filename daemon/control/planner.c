@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "control/memlimits.h"
 #include "util/log.h"
 #include "util/macros.h"
 
@@ -31,22 +32,25 @@ static int read_links(struct links *links, const struct conf *conf, struct link 
 }
 
 static int make(const struct plan *previous, const struct conf *conf, const struct link *array,
-		const struct topo *topo, struct plan **ret_plan, struct plan_notes *ret_notes)
+		const struct topo *topo, const struct plan_limits *limits, struct plan **ret_plan,
+		struct plan_notes *ret_notes)
 {
-	return previous ? plan_make_next(previous, conf, array, topo, ret_plan, ret_notes) :
-			  plan_make(conf, array, topo, ret_plan, ret_notes);
+	return previous ? plan_make_next(previous, conf, array, topo, limits, ret_plan, ret_notes) :
+			  plan_make(conf, array, topo, limits, ret_plan, ret_notes);
 }
 
 int planner_make(struct links *links, const struct plan *previous, const struct conf *conf,
 		 struct plan **ret_plan, struct plan_notes *ret_notes)
 {
 	_cleanup_free_ struct link *array = NULL;
+	struct plan_limits limits;
 	struct topo topo;
 	int r = topo_read(SYSFS, &topo);
 
 	if (r < 0 || (r = read_links(links, conf, &array)) < 0)
 		return r;
-	return make(previous, conf, array, &topo, ret_plan, ret_notes);
+	memlimits_read("", &limits);
+	return make(previous, conf, array, &topo, &limits, ret_plan, ret_notes);
 }
 
 /*
@@ -135,13 +139,13 @@ int planner_remake(struct links *links, const struct plan *previous, struct plan
 
 	if (r < 0 || (r = read_links(links, previous->conf, &array)) < 0)
 		return r;
-	r = make(previous, previous->conf, array, &topo, ret_plan, ret_notes);
+	r = make(previous, previous->conf, array, &topo, NULL, ret_plan, ret_notes);
 	if (r != -EINVAL)
 		return r;
 	restore_links(ret_notes, previous, array);
 	restore_cpus(ret_notes, previous, &topo);
 	plan_free(TAKE_PTR(*ret_plan));
-	r = make(previous, previous->conf, array, &topo, ret_plan, &second);
+	r = make(previous, previous->conf, array, &topo, NULL, ret_plan, &second);
 	plan_notes_fini(&second);
 	if (r == 0)
 		tell_ports(ret_notes, *ret_plan);

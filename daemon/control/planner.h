@@ -26,6 +26,7 @@ int planner_make(struct links *links, const struct plan *previous, const struct 
 /*
  * The same for the configuration in force after an event. Errors are kept in *ret_notes, but the
  * plan is made with what `previous` knew of their subject: the port's link, or the allowed CPUs.
+ * Memory is not judged: what is short of it says so when it is built, and is tried again.
  * A new device under an old name that is refused counts as absent. plan_port.problem says why.
  */
 int planner_remake(struct links *links, const struct plan *previous, struct plan **ret_plan,

@@ -98,9 +98,9 @@ def test_too_little_locked_memory_is_named_with_its_number(net, who):
     prefix = as_user(*THREE) if who == "user" else root_without("ipc_lock", "sys_resource")
     daemon = prepare(net, pair(), with_memlock(1 << 20, prefix))
     assert ends(daemon) == 1
-    found = re.search(r"cannot register (\d+) bytes of packet memory: RLIMIT_MEMLOCK allows (\d+) in "
-                      r"all; set LimitMEMLOCK= of the unit to at least the total of --dry-run, give "
-                      r"CAP_IPC_LOCK, or lower frames_per_worker", daemon.log())
+    found = re.search(r"packet memory needs (\d+) bytes locked, RLIMIT_MEMLOCK allows (\d+): set "
+                      r"LimitMEMLOCK= of the unit \(ulimit -l\) to \d+ or more, give CAP_IPC_LOCK, or "
+                      r"set frames_per_worker to less", daemon.log())
     assert found, daemon.log()
     assert int(found.group(2)) == 1 << 20
     assert int(found.group(1)) == 8320 * 2048, "what --dry-run says, too"

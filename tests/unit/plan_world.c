@@ -17,6 +17,7 @@ void world_init(struct world *world)
 	for (unsigned cpu = 0; cpu < TOPO_MAX_CPUS; cpu++)
 		world->topo.cpus[cpu] = (struct topo_cpu){.is_allowed = cpu < 8, .node = -1};
 	world->topo.n_cpus = 8;
+	world->limits = (struct plan_limits){UINT64_MAX, UINT64_MAX, UINT64_MAX};
 	(void)world_add_pair(world, "wan", "lan");
 	for (unsigned port = WAN; port <= LAN; port++) {
 		(void)snprintf(world->ports[port].interface, IF_NAMESIZE, "eth%u", port);
@@ -93,8 +94,8 @@ struct conf_set world_set(const int *numbers)
 int world_plan(struct world *world, const struct plan *previous)
 {
 	world_fini(world);
-	return plan_make_next(previous, &world->conf, world->links, &world->topo, &world->plan,
-			      &world->notes);
+	return plan_make_next(previous, &world->conf, world->links, &world->topo, &world->limits,
+			      &world->plan, &world->notes);
 }
 
 static void print_notes(const struct world *world)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The three values that a plan is made of, for tests: two ports "wan" (eth0) and "lan" (eth1),
+ * The four values that a plan is made of, for tests: two ports "wan" (eth0) and "lan" (eth1),
  * cross-connected, of four queues each, on eight CPUs and no known node. A test changes what it is
  * about and asks for the plan.
  */
@@ -15,7 +15,8 @@ struct world {
 	struct conf_port ports[WORLD_MAX_PORTS];
 	struct link links[WORLD_MAX_PORTS];
 	struct topo topo;
-	struct plan *plan; /* of the last world_plan() */
+	struct plan_limits limits; /* none */
+	struct plan *plan;         /* of the last world_plan() */
 	struct plan_notes notes;
 };
 

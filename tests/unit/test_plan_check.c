@@ -161,6 +161,33 @@ static void set_few_frames(struct world *w)
 	w->conf.daemon.frames_per_worker = 383;
 }
 
+static void set_low_memlock(struct world *w)
+{
+	w->limits.memlock_bytes = 8 << 20;
+	world_set_link(w, WAN, 1);
+	world_set_link(w, LAN, 1);
+	w->conf.daemon.frames_per_worker = 16384;
+}
+
+static void set_too_much_memory(struct world *w)
+{
+	w->limits.huge_bytes = 0;
+	w->limits.available_bytes = 6ULL << 30;
+	world_set_link(w, WAN, 1);
+	world_set_link(w, LAN, 1);
+	w->conf.daemon.frames_per_worker = 4194304;
+}
+
+static void set_few_huge_pages(struct world *w)
+{
+	w->limits.huge_bytes = 12 << 20;
+	w->limits.available_bytes = 0;
+	world_set_link(w, WAN, 1);
+	world_set_link(w, LAN, 1);
+	w->conf.daemon.frames_per_worker = 8193;
+	w->conf.daemon.huge_pages = CONF_HUGE_ON;
+}
+
 static void set_half_a_wire(struct world *w)
 {
 	w->ports[LAN].forward = CONF_FORWARD_PASS;
@@ -178,6 +205,16 @@ static const struct {
 	 "port wan: mv0 (on top of eth0) carries 1 address of this host" HOST_ADVICE},
 	{set_route_above,
 	 "port wan: a default route leaves by eth0.10 (on top of eth0)" HOST_ADVICE},
+	{set_low_memlock,
+	 "packet memory needs 33554432 bytes locked, RLIMIT_MEMLOCK allows 8388608: set "
+	 "LimitMEMLOCK= of the unit (ulimit -l) to 33554432 or more, give CAP_IPC_LOCK, or set "
+	 "frames_per_worker to less"},
+	{set_too_much_memory,
+	 "packet memory needs 8192.0 MiB, the machine has 6144.0 MiB available: set "
+	 "frames_per_worker or workers to less, or use fewer queues"},
+	{set_few_huge_pages,
+	 "huge_pages = on: packet memory needs 9 free huge pages of 2 MiB, there are 6: raise "
+	 "vm.nr_hugepages by 3, or set huge_pages = auto"},
 	{set_bond,
 	 "port wan: eth0 is of kind bond: frames arrive on its members: make ports of those"},
 	{set_willing_bond,
