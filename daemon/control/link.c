@@ -223,16 +223,16 @@ static struct nlmsghdr *getlink_message(void *buffer, uint32_t ifindex)
 	return nlh;
 }
 
-void link_name_of(struct links *links, uint32_t ifindex, char ret_name[IF_NAMESIZE])
+void link_name_of(struct links *links, uint32_t ifindex, char ret_text[LINK_NAME_TEXT_BYTES])
 {
 	_Alignas(struct nlmsghdr) char buffer[128];
 	struct link link = {0};
 	struct link_answer answer = {.link = &link};
 
-	(void)snprintf(ret_name, IF_NAMESIZE, "if%u", ifindex % 1000000);
+	(void)snprintf(ret_text, LINK_NAME_TEXT_BYTES, "if%u", ifindex);
 	if (nl_request(&links->route, getlink_message(buffer, ifindex), take_link, &answer) == 0 &&
 	    link.exists)
-		(void)snprintf(ret_name, IF_NAMESIZE, "%s", link.name);
+		text_escape(link.name, ret_text, LINK_NAME_TEXT_BYTES);
 }
 
 /*

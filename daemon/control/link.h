@@ -17,6 +17,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "util/text.h"
+
 /* Offloads that would make AF_XDP lose or alter frames; see operations.md §3.2, design.md §4.7. */
 enum link_offload {
 	LINK_OFFLOAD_LRO,     /* rx-lro */
@@ -29,11 +31,17 @@ enum link_offload {
 
 extern const char *const link_offload_names[LINK_OFFLOAD_N]; /* as ethtool -k prints them */
 
+/*
+ * Names of devices that no configuration has checked are kept escaped: the kernel takes any byte
+ * but '/', ':' and blanks, and they go to logs, terminals and JSON.
+ */
+#define LINK_NAME_TEXT_BYTES TEXT_ESCAPED_BYTES(IF_NAMESIZE - 1)
+
 /* Why an interface may carry the host's own traffic. */
 struct link_host {
 	unsigned n_addresses; /* IPv4 and non-link-local IPv6 */
 	bool has_default_route;
-	char master[IF_NAMESIZE]; /* "" = none */
+	char master[LINK_NAME_TEXT_BYTES]; /* "" = none */
 };
 
 static inline bool link_host_is_there(const struct link_host *host)
@@ -67,8 +75,8 @@ struct link {
 	bool offload_on[LINK_OFFLOAD_N];
 	bool offload_fixed[LINK_OFFLOAD_N]; /* the driver does not let it be changed */
 	struct link_host host;
-	char upper[IF_NAMESIZE]; /* a device stacked on it (VLAN, macvlan) by which the host is
-				  * reached; "" = none, or none that is up */
+	char upper[LINK_NAME_TEXT_BYTES]; /* a device stacked on it (VLAN, macvlan) by which the
+					   * host is reached; "" = none, or none that is up */
 	struct link_host upper_host;
 	unsigned n_irqs; /* 0 for virtual devices, and where sysfs is not ours */
 	struct link_irq irqs[LINK_MAX_IRQS];

@@ -175,7 +175,7 @@ int link_read_upper(struct links *links, struct link *link)
 		if (r < 0)
 			return r;
 		if (link_host_is_there(&link->upper_host))
-			memcpy(link->upper, device->name, sizeof(link->upper));
+			text_escape(device->name, link->upper, sizeof(link->upper));
 	}
 	return 0;
 }

@@ -75,7 +75,7 @@ static void note_host(struct plan_builder *b, uint32_t port, const char *what)
 static void check_host_of(struct plan_builder *b, uint32_t port, const char *device,
 			  const struct link_host *host)
 {
-	char what[128];
+	char what[256];
 
 	if (host->n_addresses > 0) {
 		(void)snprintf(what, sizeof(what), "%s carries %u address%s of this host", device,
@@ -95,7 +95,7 @@ static void check_host_of(struct plan_builder *b, uint32_t port, const char *dev
 static void check_host(struct plan_builder *b, uint32_t port)
 {
 	const struct link *link = &b->plan->ports[port].link;
-	char upper[64];
+	char upper[128];
 
 	check_host_of(b, port, link->name, &link->host);
 	if (link->upper[0] == '\0')

@@ -283,6 +283,19 @@ static void test_a_master_is_named(void **state)
 	assert_string_equal(read_link("br0").kind, "bridge");
 }
 
+/* The kernel takes nearly every byte as part of a name. */
+static void test_names_of_other_devices_are_fit_to_print(void **state)
+{
+	sh("ip link add va type veth peer name vb && ip link set va up");
+	sh("n=$(printf 'br\\033[31m\\377'); ip link add \"$n\" type bridge && "
+	   "ip link set va master \"$n\"");
+	assert_string_equal(read_link("va").host.master, "br\\x1b[31m\\xff");
+	sh("ip link set va nomaster && n=$(printf 'mv\\302\\205') && "
+	   "ip link add \"$n\" link va type macvlan && ip link set \"$n\" up && "
+	   "ip addr add 192.0.2.1/24 dev \"$n\"");
+	assert_string_equal(read_link("va").upper, "mv\\xc2\\x85");
+}
+
 static void expect_upper(const char *interface, const char *upper)
 {
 	struct link link = read_link(interface);
@@ -542,6 +555,7 @@ int main(void)
 		link_test(test_addresses_are_counted_but_link_local_ones),
 		link_test(test_default_routes_are_found_however_they_are_made),
 		link_test(test_a_master_is_named),
+		link_test(test_names_of_other_devices_are_fit_to_print),
 		link_test(test_a_host_on_a_stacked_device_is_found),
 		link_test(test_a_device_stacked_elsewhere_is_not_ours),
 		link_test(test_node_and_interrupts_are_read_one_level_up_for_virtio),
