@@ -71,6 +71,13 @@ static void take_message(struct collect *c, const struct nlmsghdr *nlh)
 int nl_request(struct nl *nl, struct nlmsghdr *request,
 	       void (*fn)(const struct nlmsghdr *answer, void *arg), void *arg)
 {
+	return nl_request_until(nl, request, fn, arg, NULL);
+}
+
+int nl_request_until(struct nl *nl, struct nlmsghdr *request,
+		     void (*fn)(const struct nlmsghdr *answer, void *arg), void *arg,
+		     const bool *is_enough)
+{
 	struct collect c = {.sequence = ++nl->sequence, .fn = fn, .arg = arg};
 	_Alignas(struct nlmsghdr) char buffer[NL_BUFFER_BYTES];
 
@@ -80,7 +87,7 @@ int nl_request(struct nl *nl, struct nlmsghdr *request,
 		request->nlmsg_flags |= NLM_F_ACK;
 	if (mnl_socket_sendto(nl->socket, request, request->nlmsg_len) < 0)
 		return -errno;
-	while (!c.is_done) {
+	while (!c.is_done && !(is_enough && *is_enough)) {
 		ssize_t n = mnl_socket_recvfrom(nl->socket, buffer, sizeof(buffer));
 		const struct nlmsghdr *nlh = (const void *)buffer;
 		int left = (int)n;

@@ -35,6 +35,14 @@ void nl_close(struct nl *nl);
 int nl_request(struct nl *nl, struct nlmsghdr *request,
 	       void (*fn)(const struct nlmsghdr *answer, void *arg), void *arg);
 
+/*
+ * The same, but reads no further once *is_enough, which `fn` sets: then the socket is good for
+ * nothing but nl_close(). NULL: to the end.
+ */
+int nl_request_until(struct nl *nl, struct nlmsghdr *request,
+		     void (*fn)(const struct nlmsghdr *answer, void *arg), void *arg,
+		     const bool *is_enough);
+
 /* A generic netlink message of `family` in `buffer` (NL_BUFFER_BYTES are always enough). */
 struct nlmsghdr *nl_genl_message(void *buffer, uint16_t family, uint8_t command, uint8_t version);
 

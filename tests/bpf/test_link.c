@@ -22,6 +22,16 @@
 #include "link_env.h"
 #include "util/macros.h"
 
+ssize_t __real_mnl_socket_recvfrom(const struct mnl_socket *nl, void *buf, size_t size);
+ssize_t __wrap_mnl_socket_recvfrom(const struct mnl_socket *nl, void *buf, size_t size);
+static unsigned n_netlink_reads;
+
+ssize_t __wrap_mnl_socket_recvfrom(const struct mnl_socket *nl, void *buf, size_t size)
+{
+	n_netlink_reads++;
+	return __real_mnl_socket_recvfrom(nl, buf, size);
+}
+
 /* --- What a link is -------------------------------------------------------------------------- */
 
 static void test_a_missing_interface_is_a_value(void **state)
@@ -271,6 +281,21 @@ static void test_default_routes_are_found_however_they_are_made(void **state)
 	sh("ip route del default nhid 7");
 	sh("ip -6 route add default dev va");
 	expect_default_route("IPv6", true, false);
+}
+
+/* A full table by this interface is not read to its end to learn that it has no default route. */
+static void test_a_full_table_is_not_read(void **state)
+{
+	unsigned before;
+
+	sh("ip link add va type veth peer name vb && ip link set va up");
+	sh("i=0; while [ $i -lt 20000 ]; do echo route add 10.$((i/250)).$((i%%250)).0/24 dev va; "
+	   "i=$((i+1)); done | ip -batch -");
+	before = n_netlink_reads;
+	assert_false(read_link("va").host.has_default_route);
+	assert_in_range(n_netlink_reads - before, 5, 20);
+	sh("ip route add default dev va");
+	assert_true(read_link("va").host.has_default_route);
 }
 
 static void test_a_master_is_named(void **state)
@@ -554,6 +579,7 @@ int main(void)
 		link_test(test_reading_needs_no_capability),
 		link_test(test_addresses_are_counted_but_link_local_ones),
 		link_test(test_default_routes_are_found_however_they_are_made),
+		link_test(test_a_full_table_is_not_read),
 		link_test(test_a_master_is_named),
 		link_test(test_names_of_other_devices_are_fit_to_print),
 		link_test(test_a_host_on_a_stacked_device_is_found),
