@@ -281,6 +281,7 @@ def test_an_interface_that_stays_taken_ends_the_start(net):
 def test_status_says_mode_and_queues_of_each_port(net):
     wires(net, queues=2)
     daemon = net.daemon("d", config())
+    wait_for(daemon.status, "a STATUS= after READY=1")
     assert daemon.status().startswith(
         "4 of 4 ports up: w (w0, copy, 2 queues, forwarding), l (l0, copy, 2 queues, forwarding)")
     sha = ask(daemon, "status")["status"]["config"]["sha256"]
