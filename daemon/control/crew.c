@@ -125,6 +125,7 @@ static int init_umem(struct engine *engine, uint32_t worker_index, enum xsk_mode
 		.numa_node = plan_worker->numa_node,
 		.want_huge = huge != CONF_HUGE_OFF,
 	};
+	char text[256];
 	int r;
 
 	r = umem_init(umem, &spec);
@@ -133,11 +134,8 @@ static int init_umem(struct engine *engine, uint32_t worker_index, enum xsk_mode
 		r = umem_init(umem, &spec);
 	}
 	if (r < 0) {
-		port_set_problem(
-			port, "cannot map %llu bytes of %spacket memory: %s%s",
-			(unsigned long long)spec.n_frames * spec.frame_size_bytes,
-			spec.want_huge ? "huge-page " : "", strerror(-r),
-			spec.want_huge ? "; raise vm.nr_hugepages or set huge_pages = auto" : "");
+		explain_umem(r, &spec, text, sizeof(text));
+		port_set_problem(port, "%s", text);
 		return r;
 	}
 	if (plan_worker->numa_node >= 0 && umem->node != plan_worker->numa_node)

@@ -160,8 +160,10 @@ static void take_over(struct engine *engine, struct plan *new, const struct plan
 
 			port_detach(engine, port, moved || !keeps_pin(new, i));
 			port->first_failure_ns = 0;
-			if (moved)
+			if (moved) {
+				crew_forget_port(engine, port);
 				port_leave_interface(port);
+			}
 		}
 	}
 	free(engine->ports);

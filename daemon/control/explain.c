@@ -9,6 +9,7 @@
 #include <sys/resource.h>
 
 #include "control/live.h"
+#include "control/process.h"
 #include "util/macros.h"
 
 /* Placeholders: %i interface, %q queue, %n bytes, %m strerror; one row per (step, errno). */
@@ -71,6 +72,27 @@ static const char *look_up(const struct explanation *rows, size_t n, int error,
 	return otherwise;
 }
 
+/*
+ * Of one step or another: a table that is full does not care what for. libbpf and the kernel's
+ * verifier answer with other errors then, so the few that are left are looked at, too.
+ */
+#define FILES_TO_LOAD 16
+
+static bool lacks_files(int error, bool loads, char *what, unsigned size)
+{
+	struct process_stats stats;
+
+	process_read(&stats);
+	if (error != -EMFILE &&
+	    !(loads && stats.n_max_fds && stats.n_open_fds + FILES_TO_LOAD > stats.n_max_fds))
+		return false;
+	snprintf(what, size,
+		 "too many open files: RLIMIT_NOFILE allows %llu; raise LimitNOFILE= of the unit "
+		 "(`ulimit -n`)",
+		 (unsigned long long)stats.n_max_fds);
+	return true;
+}
+
 /* --- Program ------------------------------------------------------------------------------------
  */
 
@@ -85,7 +107,13 @@ static const struct explanation load_rows[] = {
 void explain_load(int error, const struct plan_port *port, char *buf, unsigned size)
 {
 	const struct values values = {.interface = port->conf->interface, .error = -error};
+	char files[160];
 
+	if (lacks_files(error, true, files, sizeof(files))) {
+		snprintf(buf, size, "cannot load the XDP program for %s: %s", values.interface,
+			 files);
+		return;
+	}
 	fill_in(look_up(load_rows, ARRAY_SIZE(load_rows), -error,
 			"cannot load the XDP program for %i: %m"),
 		&values, buf, size);
@@ -104,6 +132,8 @@ static const struct explanation attach_rows[] = {
 	 "cannot attach to %i: the driver refuses XDP: MTU too large, LRO or hardware GRO on, "
 	 "or too few queues; `dmesg` may say which"},
 	{ENODEV, "cannot attach to %i: the interface is gone"},
+	{ENOENT, "cannot attach to %i: its pin directory was removed meanwhile; make bpf_dir again "
+		 "(`install -d -m 0700 -o sluice DIR`), it is tried every second"},
 	{ENOSPC,
 	 "cannot attach to %i: the driver has too few rx queues for the peer's tx queues (veth)"},
 };
@@ -112,7 +142,12 @@ void explain_attach(int error, const struct plan_port *port, bool generic,
 		    const struct port_prog_conflict *conflict, char *buf, unsigned size)
 {
 	const struct values values = {.interface = port->conf->interface, .error = -error};
+	char files[160];
 
+	if (lacks_files(error, false, files, sizeof(files))) {
+		snprintf(buf, size, "cannot attach to %s: %s", values.interface, files);
+		return;
+	}
 	if ((error == -EBUSY || error == -EEXIST) && conflict->prog_id != 0) {
 		snprintf(
 			buf, size,
@@ -146,6 +181,12 @@ void explain_pin(int error, const char *dir, char *buf, unsigned size)
 		.dir = dir[0] ? dir : "/run/sluice/bpf or /sys/fs/bpf/sluice",
 		.error = -error,
 	};
+	char files[160];
+
+	if (lacks_files(error, false, files, sizeof(files))) {
+		snprintf(buf, size, "pin directory %s: %s", values.dir, files);
+		return;
+	}
 
 	fill_in(look_up(pin_rows, ARRAY_SIZE(pin_rows), -error, "pin directory %d: %m"), &values,
 		buf, size);
@@ -157,8 +198,6 @@ static const struct explanation socket_rows[] = {
 	{EPERM, "queue %q of %i: cannot open an AF_XDP socket: capability CAP_NET_RAW is missing"},
 	{EAFNOSUPPORT, "queue %q of %i: cannot open an AF_XDP socket: the kernel has no "
 		       "CONFIG_XDP_SOCKETS, or RestrictAddressFamilies= of the unit lacks AF_XDP"},
-	{EMFILE,
-	 "queue %q of %i: cannot open an AF_XDP socket: too many open files; raise LimitNOFILE"},
 };
 
 static const struct explanation bind_rows[] = {
@@ -188,6 +227,20 @@ static void explain_memlock(const struct values *values, char *buf, unsigned siz
 		(unsigned long long)values->bytes, (unsigned long long)limit.rlim_cur);
 }
 
+void explain_umem(int error, const struct umem_spec *spec, char *buf, unsigned size)
+{
+	unsigned long long bytes = (unsigned long long)spec->n_frames * spec->frame_size_bytes;
+	bool lacks_huge = spec->want_huge && error == -ENOMEM;
+	char files[160];
+
+	if (lacks_files(error, false, files, sizeof(files)))
+		snprintf(buf, size, "cannot map %llu bytes of packet memory: %s", bytes, files);
+	else
+		snprintf(buf, size, "cannot map %llu bytes of %spacket memory: %s%s", bytes,
+			 spec->want_huge ? "huge-page " : "", strerror(-error),
+			 lacks_huge ? "; raise vm.nr_hugepages or set huge_pages = auto" : "");
+}
+
 void explain_xsk(int error, enum xsk_step step, const struct plan_port *port, uint32_t queue,
 		 uint64_t umem_bytes, char *buf, unsigned size)
 {
@@ -198,7 +251,13 @@ void explain_xsk(int error, enum xsk_step step, const struct plan_port *port, ui
 		.error = -error,
 	};
 	const char *text = NULL;
+	char files[160];
 
+	if (lacks_files(error, false, files, sizeof(files))) {
+		snprintf(buf, size, "queue %u of %s: cannot %s: %s", queue, values.interface,
+			 xsk_step_names[step], files);
+		return;
+	}
 	if (step == XSK_STEP_UMEM && (error == -ENOBUFS || error == -EPERM)) {
 		explain_memlock(&values, buf, size);
 		return;

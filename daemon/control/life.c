@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "control/caps.h"
+#include "control/file_limit.h"
 #include "control/life_internal.h"
 #include "control/planner.h"
 #include "control/report.h"
@@ -445,6 +446,7 @@ static int first_plan(struct life *life)
 		plan_free(plan);
 		return r == -EINVAL ? r : log_err_errno(r, "cannot plan: %m");
 	}
+	file_limit_check(plan);
 	(void)engine_apply(life->engine, plan);
 	return 0;
 }
@@ -533,6 +535,7 @@ int life_run(struct conf *conf)
 	sigaddset(&signals, SIGPIPE);
 	(void)pthread_sigmask(SIG_BLOCK, &signals, NULL);
 
+	file_limit_raise();
 	if (start(&life) == 0) {
 		status = sd_event_loop(life.event);
 		if (status < 0)

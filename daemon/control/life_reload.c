@@ -10,6 +10,7 @@
 
 #include "control/caps.h"
 #include "control/conf_compare.h"
+#include "control/file_limit.h"
 #include "control/life_internal.h"
 #include "control/planner.h"
 #include "util/clock.h"
@@ -120,6 +121,7 @@ static int apply_reload(struct life *life, struct conf *conf, struct plan *plan,
 	describe_actions(engine_plan(life->engine), plan, text, size);
 	life->conf = conf;
 	life->problems[0] = '\0';
+	file_limit_check(plan);
 	r = engine_apply(life->engine, plan);
 	if (engine_plan(life->engine) != plan) {
 		/* Nothing was touched: the old plan still borrows from the old configuration. */

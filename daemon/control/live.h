@@ -264,6 +264,7 @@ void explain_attach(int error, const struct plan_port *port, bool generic,
 void explain_load(int error, const struct plan_port *port, char *buf, unsigned size);
 void explain_xsk(int error, enum xsk_step step, const struct plan_port *port, uint32_t queue,
 		 uint64_t umem_bytes, char *buf, unsigned size);
+void explain_umem(int error, const struct umem_spec *spec, char *buf, unsigned size);
 void explain_pin(int error, const char *dir, char *buf, unsigned size);
 
 /* Adds a socket's XDP_STATISTICS; engine_report.c. */

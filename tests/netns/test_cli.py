@@ -278,6 +278,34 @@ def test_an_interface_that_stays_taken_ends_the_start(net):
     assert [prog_id(net, f"{name}0") for name in "wlxy"] == [None, foreign, None, None]
 
 
+def starts_with_files(net, limit):
+    """A daemon with so many open files allowed, two wires to forward; its exit status, its log."""
+    daemon = Daemon(net, "d", config("huge_pages = auto"), prefix=["prlimit", f"--nofile={limit}"])
+    daemon.start(ready=False)
+    wait_for(lambda: not daemon.is_running() or daemon.notify_count("READY=1"), "an outcome", 15.0)
+    status = daemon.stop() if daemon.is_running() else daemon.wait()
+    return status, daemon.log()
+
+
+def test_too_few_open_files_are_named_with_the_need(net):
+    """Wherever in the start it is that they run out: nothing else is blamed."""
+    wires(net)
+    n_failed = 0
+    for limit in (18, 20, 24, 30, 36, 42, 48):
+        status, log = starts_with_files(net, f"{limit}:{limit}")
+        need = re.search(rf"the plan needs (\d+) open files, RLIMIT_NOFILE allows {limit};", log)
+        assert status == 1, (limit, log)
+        if need:
+            n_failed += 1
+            assert f"too many open files: RLIMIT_NOFILE allows {limit}" in log, log
+            assert not re.search(r"Invalid argument|hugepages|capability", log), log
+    assert n_failed >= 4
+    # What it says that it needs is enough, and the soft limit is in nobody's way.
+    for limit in (need.group(1) + ":" + need.group(1), f"24:{need.group(1)}"):
+        status, log = starts_with_files(net, limit)
+        assert status in (0, None) and "open files" not in log, log
+
+
 def test_status_says_mode_and_queues_of_each_port(net):
     wires(net, queues=2)
     daemon = net.daemon("d", config())

@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * How many files may be open (RLIMIT_NOFILE) and how many a plan needs: every socket, map, program
+ * and memory of a UMEM is one. Thread: control.
+ */
+#pragma once
+
+#include <stdint.h>
+
+struct plan;
+
+/* As many as the hard limit allows: the soft one is for programs that use select(2). */
+void file_limit_raise(void);
+
+/* What the plan takes, and a reserve for connections and for replacing a port's program. */
+uint64_t file_limit_needed(const struct plan *plan);
+
+/* Warns if the limit is below that. */
+void file_limit_check(const struct plan *plan);
