@@ -20,8 +20,9 @@
 #define LOG_DOMAIN "engine"
 
 /* Enough to bind one socket with, for asking a driver whether it has zero-copy. */
-#define PROBE_FRAMES 128
-#define PROBE_RING   64
+#define PROBE_FRAMES      128
+#define PROBE_FRAME_BYTES 4096
+#define PROBE_RING        64
 
 struct live_port *port_new(const char *name)
 {
@@ -308,12 +309,15 @@ static int hold_promiscuity(struct live_port *port)
 	return r;
 }
 
-/* 1: the driver binds zero-copy; 0: it does not; -EBUSY: ask again later. */
-static int probe_zerocopy(const struct plan_port *plan_port, uint32_t queue)
+/*
+ * 1: the driver binds zero-copy; 0: it does not; -EBUSY: ask again later. What fails before the
+ * bind is no answer of the driver, and port->problem says what it is.
+ */
+static int probe_zerocopy(struct live_port *port, const struct plan_port *plan_port, uint32_t queue)
 {
 	const struct umem_spec umem_spec = {
 		.n_frames = PROBE_FRAMES,
-		.frame_size_bytes = 4096,
+		.frame_size_bytes = PROBE_FRAME_BYTES,
 		.numa_node = plan_port->link.numa_node,
 	};
 	const struct xsk_spec spec = {
@@ -329,18 +333,27 @@ static int probe_zerocopy(const struct plan_port *plan_port, uint32_t queue)
 	enum xsk_step step;
 	struct umem umem;
 	struct xsk xsk;
+	char text[256];
 	int r;
 
 	r = umem_init(&umem, &umem_spec);
-	if (r < 0)
+	if (r < 0) {
+		explain_umem(r, &umem_spec, text, sizeof(text));
+		port_set_problem(port, "%s", text);
 		return r;
+	}
 	r = xsk_open(&xsk, &umem, &spec, &step);
 	if (r == 0)
 		xsk_close(&xsk);
 	umem_fini(&umem);
 	if (r == 0)
 		return 1;
-	return r == -EBUSY && step == XSK_STEP_BIND ? -EBUSY : 0;
+	if (step == XSK_STEP_BIND)
+		return r == -EBUSY ? r : 0;
+	explain_xsk(r, step, plan_port, queue, PROBE_FRAMES * PROBE_FRAME_BYTES, text,
+		    sizeof(text));
+	port_set_problem(port, "%s", text);
+	return r;
 }
 
 static uint32_t first_owned_queue(const struct plan_port *plan_port)
@@ -367,13 +380,15 @@ int port_settle_mode(struct engine *engine, uint32_t index)
 		port->mode = XSK_MODE_COPY;
 		return 0;
 	}
-	r = probe_zerocopy(plan_port, first_owned_queue(plan_port));
+	r = probe_zerocopy(port, plan_port, first_owned_queue(plan_port));
 	if (r == -EBUSY) {
 		if (!port_is_patient(port))
 			port_set_problem(port, "queue %u of %s is in use by another AF_XDP socket",
 					 first_owned_queue(plan_port), port->interface);
 		return r;
 	}
+	if (r < 0)
+		return r;
 	if (r == 0 && wanted == CONF_MODE_ZEROCOPY) {
 		port_set_problem(port,
 				 "mode = zerocopy: driver %s of %s does not offer it; "

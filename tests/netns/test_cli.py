@@ -278,6 +278,19 @@ def test_an_interface_that_stays_taken_ends_the_start(net):
     assert [prog_id(net, f"{name}0") for name in "wlxy"] == [None, foreign, None, None]
 
 
+@pytest.mark.parametrize("mode", ["auto", "zerocopy"])
+def test_a_driver_is_not_blamed_for_a_limit_of_ours(net, mode):
+    """Asking the driver for zero-copy takes packet memory, too; that it was refused is no answer."""
+    wires(net)
+    keys = {"mode": mode}
+    daemon = Daemon(net, "d", config(w=keys, l=keys, x=None, y=None), prefix=[
+        "setpriv", "--bounding-set", "-ipc_lock", "prlimit", "--memlock=65536"]).start(ready=False)
+    assert daemon.wait(10.0) == 1
+    assert "port w: cannot register 524288 bytes of packet memory: RLIMIT_MEMLOCK allows 65536" \
+        in daemon.log()
+    assert "does not offer" not in daemon.log() and "continuing" not in daemon.log()
+
+
 def starts_with_files(net, limit):
     """A daemon with so many open files allowed, two wires to forward; its exit status, its log."""
     daemon = Daemon(net, "d", config("huge_pages = auto"), prefix=["prlimit", f"--nofile={limit}"])
