@@ -31,7 +31,8 @@
  *	-ENOSPC  add: the lookup structure is full
  *	-EAGAIN  add: until what is retired has been reclaimed
  * A delete of a prefix that is there never fails: a route that is gone must not be used. Where it
- * has no room to retire or to copy, it leaves a piece larger than need be.
+ * has no room to retire or to copy, it leaves a piece larger than need be, or one that is empty:
+ *the next reclaim takes the empty ones out.
  */
 #pragma once
 
@@ -59,6 +60,7 @@ struct fib_stats {
 	size_t n_prefixes;
 	size_t lookup_bytes;  /* what workers read: committed, free and retired pieces included */
 	size_t control_bytes; /* what only changes need */
+	size_t used_bytes;    /* of lookup_bytes: groups, nodes and buckets that workers reach */
 	size_t retired_bytes; /* of lookup_bytes: waiting for fibX_reclaim() */
 	size_t n_retired;     /* pieces; refused with -EAGAIN at max_retired */
 	size_t max_retired;

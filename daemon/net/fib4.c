@@ -39,7 +39,8 @@ struct fib4 {
 		CACHE_ALIGNED; /* length, 8 … 24, of the prefix that rules the slot; 0: none */
 	uint8_t *group_lens;   /* the same of each entry of a group */
 	uint32_t n_groups;     /* ever used: the first of the array */
-	uint32_t free_group;   /* head of the list through link[], or NO_GROUP */
+	uint32_t n_free_groups;
+	uint32_t free_group; /* head of the list through link[], or NO_GROUP */
 	struct fib_limbo limbo;
 	struct rib rib;
 	const struct fib_pages *pages;
@@ -116,6 +117,7 @@ static uint32_t take_group(struct fib4 *fib)
 	if (group == NO_GROUP)
 		return fib->n_groups++;
 	fib->free_group = fib->link[group];
+	fib->n_free_groups--;
 	return group;
 }
 
@@ -298,6 +300,7 @@ void fib4_reclaim(struct fib4 *fib, uint64_t oldest_generation_seen)
 	while (fib_limbo_take(&fib->limbo, oldest_generation_seen, &group)) {
 		fib->link[group] = fib->free_group;
 		fib->free_group = group;
+		fib->n_free_groups++;
 	}
 	if (fib->has_idle_groups)
 		close_idle_groups(fib);
@@ -451,6 +454,8 @@ void fib4_stats(const struct fib4 *fib, struct fib_stats *ret_stats)
 		.control_bytes = N_SLOTS + (size_t)fib->n_groups * GROUP_ENTRIES + sizeof(*fib) +
 				 rib_bytes(&fib->rib) +
 				 FIB4_MAX_RETIRED * sizeof(struct fib_retired),
+		.used_bytes = (size_t)(fib->n_groups - fib->n_free_groups) * GROUP_BYTES -
+			      fib->limbo.size_bytes,
 		.retired_bytes = fib->limbo.size_bytes,
 		.n_retired = fib->limbo.tail - fib->limbo.head,
 		.max_retired = FIB4_MAX_RETIRED,

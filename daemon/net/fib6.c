@@ -8,15 +8,12 @@
 #include <assert.h>
 #include <errno.h>
 #include <stdatomic.h>
-#include <stdlib.h>
 
 #include "net/fib6_internal.h"
 #include "net/fib_atomic.h"
 #include "util/macros.h"
 
 #define MAX_LEVELS ((128 - FIB6_ROOT_BITS) / 8)
-/* For statistics: the root is committed in pieces of this size. */
-#define PIECE_SLOTS (FIB6_N_ROOT / 32)
 
 /* A node on the way to a prefix. */
 struct step {
@@ -82,18 +79,20 @@ static void paint_root(struct fib6 *fib, uint32_t first, uint32_t n, const struc
 		       unsigned new_len)
 {
 	for (uint32_t i = first; i < first + n; i++) {
-		uint32_t entry;
+		uint32_t entry, is_untidy = fib->root_lens[i] & FIB6_UNTIDY;
+		uint32_t len = fib->root_lens[i] - is_untidy;
 
-		if (fib->root_lens[i] < paint->from || fib->root_lens[i] > paint->upto)
+		if (len < paint->from || len > paint->upto)
 			continue;
-		fib->root_lens[i] = (uint8_t)new_len;
+		fib->root_lens[i] = (uint8_t)(new_len | is_untidy);
 		entry = atomic_load_explicit(&fib->root[i], memory_order_relaxed);
 		if (entry & FIB6_CHILD)
 			fib6_inherit(&fib->pool, entry & ~FIB6_CHILD, paint->leaf);
 		else
 			atomic_store_explicit(&fib->root[i], paint->leaf, memory_order_relaxed);
 	}
-	for (uint32_t piece = first / PIECE_SLOTS; piece <= (first + n - 1) / PIECE_SLOTS; piece++)
+	for (uint32_t piece = first / FIB6_PIECE_SLOTS; piece <= (first + n - 1) / FIB6_PIECE_SLOTS;
+	     piece++)
 		fib->pieces_touched |= 1U << piece;
 }
 
@@ -323,7 +322,7 @@ static int add_branch(struct fib6 *fib, const struct path *path, const struct fi
 		return r;
 	if (path->n_steps == 0) {
 		point_to(path->slot, ref);
-		fib->pieces_touched |= 1U << fib6_root_index(&prefix->addr) / PIECE_SLOTS;
+		fib->pieces_touched |= 1U << fib6_root_index(&prefix->addr) / FIB6_PIECE_SLOTS;
 		return 0;
 	}
 	last = &path->steps[path->n_steps - 1];
@@ -403,9 +402,19 @@ static int climb(const struct fib6 *fib, const struct step *steps, unsigned n_st
 	return last == 0 && fib6_wide_is_empty(wide) ? -1 : last;
 }
 
+/* What is empty and has no room to be retired: fib6_tidy() finds it under this slot. */
+static void leave_untidy(struct fib6 *fib, const struct path *path)
+{
+	_Atomic uint32_t *slot = path->n_steps > 0 ? path->steps[0].slot : path->slot;
+	size_t i = (size_t)(slot - fib->root);
+
+	fib->root_lens[i] |= FIB6_UNTIDY;
+	fib->pieces_untidy |= 1U << i / FIB6_PIECE_SLOTS;
+}
+
 /*
  * Makes the last node of the path what `wide` says; if it is empty then, or there is none, takes it
- * out as well. Without room for that it stays, empty.
+ * out as well. Without room for that it stays, empty, until there is.
  */
 static void prune(struct fib6 *fib, const struct path *path, struct fib6_wide *wide, uint32_t leaf)
 {
@@ -415,6 +424,8 @@ static void prune(struct fib6 *fib, const struct path *path, struct fib6_wide *w
 		last = climb(fib, path->steps, path->n_steps, wide);
 		if (last < 0)
 			leaf = fib6_inherited(&fib->pool, path->steps[0].node);
+	} else if (last >= 0 && fib6_wide_is_empty(wide)) {
+		leave_untidy(fib, path);
 	}
 	if (last < 0)
 		atomic_store_explicit(n_steps ? path->steps[0].slot : path->slot,
@@ -425,18 +436,13 @@ static void prune(struct fib6 *fib, const struct path *path, struct fib6_wide *w
 		retire(fib, path->steps[i].node);
 }
 
-static void delete_from_bucket(struct fib6 *fib, const struct path *path,
-			       const struct fib6_prefix *prefix)
+/* An empty one; there is room to retire it and its path. */
+static void take_out_bucket(struct fib6 *fib, const struct path *path)
 {
-	struct fib6_prefix rest[FIB6_BUCKET_MAX];
 	uint32_t bucket = path->entry & ~FIB6_CHILD;
 	uint32_t leaf = fib6_inherited(&fib->pool, bucket);
 	struct fib6_wide wide = {0};
 
-	(void)fib6_bucket_set(&fib->pool, bucket, prefix);
-	if (fib6_bucket_list(&fib->pool, bucket, rest) > 0 ||
-	    !fib_limbo_has_room(&fib->limbo, path->n_steps + 1))
-		return;
 	retire(fib, bucket);
 	if (path->n_steps > 0) {
 		const struct step *last = &path->steps[path->n_steps - 1];
@@ -445,6 +451,38 @@ static void delete_from_bucket(struct fib6 *fib, const struct path *path,
 		wide.entries[last->byte] = leaf;
 	}
 	prune(fib, path, &wide, leaf);
+}
+
+static void delete_from_bucket(struct fib6 *fib, const struct path *path,
+			       const struct fib6_prefix *prefix)
+{
+	uint32_t bucket = path->entry & ~FIB6_CHILD;
+
+	(void)fib6_bucket_set(&fib->pool, bucket, prefix);
+	if (!fib6_bucket_is_empty(&fib->pool, bucket))
+		return;
+	if (fib_limbo_has_room(&fib->limbo, path->n_steps + 1))
+		take_out_bucket(fib, path);
+	else
+		leave_untidy(fib, path);
+}
+
+bool fib6_take_out_empty(struct fib6 *fib, const struct ip6_addr *addr)
+{
+	struct fib6_wide wide;
+	struct path path;
+
+	if (!fib_limbo_has_room(&fib->limbo, MAX_LEVELS + 1))
+		return false;
+	walk(fib, addr, 128, &path);
+	fib_change_begins(&fib->n_changes);
+	if (path.entry & FIB6_CHILD) {
+		take_out_bucket(fib, &path);
+	} else {
+		fib6_node_widen(&fib->pool, path.steps[path.n_steps - 1].node, &wide);
+		prune(fib, &path, &wide, FIB6_NONE);
+	}
+	return true;
 }
 
 static void delete_long(struct fib6 *fib, const struct ip6_addr *addr, unsigned len)
@@ -538,57 +576,5 @@ void fib6_reclaim(struct fib6 *fib, uint64_t oldest_generation_seen)
 
 	while (fib_limbo_take(&fib->limbo, oldest_generation_seen, &ref))
 		fib6_free_ref(&fib->pool, ref);
-}
-
-/* --- life --------------------------------------------------------------------------------------
- */
-
-int fib6_new(const struct fib_pages *pages, size_t max_node_bytes, struct fib6 **ret_fib)
-{
-	struct fib6 *fib = aligned_alloc(CACHE_LINE_BYTES, sizeof(*fib));
-
-	if (!fib)
-		return -ENOMEM;
-	*fib = (struct fib6){.pages = pages, .lookup = fib6_choose_lookup()};
-	rib_init(&fib->rib, 3);
-	fib->root = pages->map(FIB6_N_ROOT * sizeof(uint32_t));
-	fib->root_lens = pages->map(FIB6_N_ROOT);
-	if (!fib->root || !fib->root_lens ||
-	    fib6_pool_init(&fib->pool, pages, max_node_bytes) < 0 ||
-	    fib_limbo_init(&fib->limbo, FIB6_MAX_RETIRED) < 0) {
-		fib6_free(fib);
-		return -ENOMEM;
-	}
-	*ret_fib = fib;
-	return 0;
-}
-
-void fib6_free(struct fib6 *fib)
-{
-	if (!fib)
-		return;
-	if (fib->root)
-		fib->pages->unmap(fib->root, FIB6_N_ROOT * sizeof(uint32_t));
-	if (fib->root_lens)
-		fib->pages->unmap(fib->root_lens, FIB6_N_ROOT);
-	fib6_pool_fini(&fib->pool);
-	fib_limbo_fini(&fib->limbo);
-	rib_fini(&fib->rib);
-	free(fib);
-}
-
-void fib6_stats(const struct fib6 *fib, struct fib_stats *ret_stats)
-{
-	size_t n_slots = (size_t)__builtin_popcount(fib->pieces_touched) * PIECE_SLOTS;
-
-	*ret_stats = (struct fib_stats){
-		.n_prefixes = fib->rib.n_prefixes,
-		.lookup_bytes = n_slots * sizeof(uint32_t) +
-				(size_t)fib->pool.n_ever_used * FIB6_UNIT_BYTES,
-		.control_bytes = n_slots + sizeof(*fib) + rib_bytes(&fib->rib) +
-				 FIB6_MAX_RETIRED * sizeof(struct fib_retired),
-		.retired_bytes = fib->limbo.size_bytes,
-		.n_retired = fib->limbo.tail - fib->limbo.head,
-		.max_retired = FIB6_MAX_RETIRED,
-	};
+	fib6_tidy(fib);
 }

@@ -66,6 +66,13 @@ unsigned fib6_bucket_list(const struct fib6_pool *pool, uint32_t ref,
 	return n;
 }
 
+bool fib6_bucket_is_empty(const struct fib6_pool *pool, uint32_t ref)
+{
+	const struct fib6_bucket *bucket = fib6_at(pool->base, ref);
+
+	return atomic_load_explicit(&bucket->valid, memory_order_relaxed) == 0;
+}
+
 bool fib6_bucket_set(struct fib6_pool *pool, uint32_t ref, const struct fib6_prefix *prefix)
 {
 	struct fib6_bucket *bucket = fib6_at(pool->base, ref);

@@ -7,6 +7,7 @@
 
 #include <endian.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -19,6 +20,10 @@
 
 #define FIB6_ROOT_BITS 24U
 #define FIB6_N_ROOT    (1U << FIB6_ROOT_BITS)
+/* The root is committed in pieces of this size. */
+#define FIB6_PIECE_SLOTS (FIB6_N_ROOT / 32)
+/* In root_lens: below the slot there may be empty nodes or buckets. */
+#define FIB6_UNTIDY 0x80U
 
 typedef void (*fib6_lookup_fn)(const struct fib6 *fib, const struct ip6_addr *dst, uint16_t *nh,
 			       unsigned n);
@@ -32,9 +37,10 @@ struct fib6 {
 	struct fib_top top;
 
 	/* control only */
-	uint8_t *root_lens
-		CACHE_ALIGNED;   /* length, 8 … 24, of the prefix that rules the slot, or 0 */
-	uint32_t pieces_touched; /* of the root, one bit each */
+	uint8_t *root_lens CACHE_ALIGNED; /* length, 8 … 24, of the prefix that rules the slot, or
+					     0; FIB6_UNTIDY */
+	uint32_t pieces_touched;          /* of the root, one bit each */
+	uint32_t pieces_untidy;           /* with slots that are */
 	struct fib_limbo limbo;
 	struct rib rib;
 	const struct fib_pages *pages;
@@ -47,6 +53,12 @@ static inline uint32_t fib6_root_index(const struct ip6_addr *addr)
 	memcpy(&be, addr->octet, sizeof(be));
 	return be32toh(be) >> (32 - FIB6_ROOT_BITS);
 }
+
+/* Takes out what deletes had to leave, as far as it can be retired: net/fib6_tidy.c. */
+void fib6_tidy(struct fib6 *fib);
+
+/* The empty node or bucket where this address ends, and what is empty then. False: no room. */
+bool fib6_take_out_empty(struct fib6 *fib, const struct ip6_addr *addr);
 
 /* The fastest that this processor can run. */
 fib6_lookup_fn fib6_choose_lookup(void);

@@ -45,6 +45,7 @@ static uint64_t *link_at(const struct fib6_pool *pool, uint32_t number)
 
 static void put_piece(struct fib6_pool *pool, uint32_t number, unsigned n_units)
 {
+	pool->n_free += n_units;
 	*link_at(pool, number) = pool->free_lists[n_units];
 	pool->free_lists[n_units] = number;
 }
@@ -69,6 +70,7 @@ static uint32_t take_piece(struct fib6_pool *pool, unsigned n_units)
 	if (number == NO_NODE)
 		return NO_NODE;
 	pool->free_lists[size] = (uint32_t)*link_at(pool, number);
+	pool->n_free -= size;
 	if (size > n_units)
 		put_piece(pool, number + n_units, size - n_units);
 	return number;

@@ -80,6 +80,7 @@ struct fib6_pool {
 	uint8_t *base; /* r: workers */
 	uint32_t n_units;
 	uint32_t n_ever_used;
+	uint32_t n_free;                         /* units of those in free_lists */
 	uint32_t free_lists[FIB6_MAX_UNITS + 1]; /* by size; linked through the first bytes */
 	const struct fib_pages *pages;
 };
@@ -165,6 +166,8 @@ int fib6_bucket_new(struct fib6_pool *pool, const struct fib6_prefix *prefixes, 
 /* In ascending order of length; returns how many. */
 unsigned fib6_bucket_list(const struct fib6_pool *pool, uint32_t ref,
 			  struct fib6_prefix *ret_prefixes);
+
+bool fib6_bucket_is_empty(const struct fib6_pool *pool, uint32_t ref);
 
 /* In place: another next hop for a prefix, or FIB_NO_ROUTE to take it out. False: not in it. */
 bool fib6_bucket_set(struct fib6_pool *pool, uint32_t ref, const struct fib6_prefix *prefix);

@@ -159,6 +159,21 @@ static void play_reclaim(struct playground *play)
 	assert_int_equal(stats.n_prefixes, play->oracle->n);
 }
 
+/* With every worker seen up to date: twice, because a reclaim may retire what had no room before.
+ */
+static void settle(const struct table_kind *kind, void *table, uint64_t *generation)
+{
+	struct fib_stats stats;
+	unsigned n = 0;
+
+	do {
+		kind->begin_generation(table, ++*generation);
+		kind->reclaim(table, *generation);
+		kind->stats(table, &stats);
+	} while (stats.n_retired > 0 && ++n < 2000);
+	assert_int_equal(stats.retired_bytes, 0);
+}
+
 static void play_once(struct playground *play)
 {
 	struct route probe = {.len = (uint8_t)draw_len(play)};
@@ -201,9 +216,10 @@ void property_agrees_with_oracle(const struct table_kind *kind, void *table, str
 		(void)oracle_delete(play.oracle, route.addr, route.len);
 		(void)compare_burst(&play);
 	}
-	play_reclaim(&play);
+	settle(kind, table, &play.generation);
 	kind->stats(table, &stats);
-	assert_int_equal(stats.retired_bytes, 0);
+	assert_int_equal(stats.n_prefixes, 0);
+	assert_int_equal(stats.used_bytes, 0);
 	*ret_n_refused = play.n_refused;
 	free(play.oracle);
 }
@@ -214,10 +230,11 @@ void property_agrees_with_oracle(const struct table_kind *kind, void *table, str
 void property_leaks_nothing(const struct table_kind *kind, uint64_t seed)
 {
 	enum { N = 3000, CYCLES = 30 };
-	struct random random = random_seeded(__func__, seed);
+	struct random random = {seed};
 	struct route *routes = calloc(N, sizeof(*routes));
 	void *table = kind->new (&world_pages);
 	struct fib_stats first = {0}, stats;
+	uint64_t generation = 0;
 
 	assert_non_null(table);
 	assert_non_null(routes);
@@ -227,16 +244,15 @@ void property_leaks_nothing(const struct table_kind *kind, uint64_t seed)
 		routes[i].addr.octet[0] = 0; /* side by side, in a few nodes */
 		routes[i].addr.octet[1] = 0;
 	}
-	for (uint64_t cycle = 1; cycle <= CYCLES; cycle++) {
+	for (unsigned cycle = 1; cycle <= CYCLES; cycle++) {
 		for (size_t i = 0; i < N; i++)
 			assert_int_equal(kind->add(table, routes[i].addr, routes[i].len, 7), 0);
 		for (size_t i = N; i-- > 0;)
 			(void)kind->delete (table, routes[i].addr, routes[i].len);
-		kind->begin_generation(table, cycle);
-		kind->reclaim(table, cycle);
+		settle(kind, table, &generation);
 		kind->stats(table, &stats);
 		assert_int_equal(stats.n_prefixes, 0);
-		assert_int_equal(stats.retired_bytes, 0);
+		assert_int_equal(stats.used_bytes, 0);
 		if (cycle == 1)
 			first = stats;
 		assert_int_equal(stats.lookup_bytes, first.lookup_bytes);

@@ -30,12 +30,13 @@ struct table_kind {
 /*
  * Random changes of a table of overlapping prefixes, and after each of them lookups around the
  * prefixes that there are, compared with the oracle. Changes that the table refuses with -ENOSPC
- * or -EAGAIN must have changed nothing; *ret_n_refused counts them. Ends by deleting everything.
+ * or -EAGAIN must have changed nothing; *ret_n_refused counts them. Ends by deleting everything:
+ * when that is reclaimed, the table holds no piece any more.
  */
 void property_agrees_with_oracle(const struct table_kind *kind, void *table, struct random *random,
 				 size_t n_comparisons, size_t *ret_n_refused);
 
-/* The same table filled and emptied again and again takes no more memory for it. */
+/* The same table filled and emptied again and again: no piece stays, no more memory is taken. */
 void property_leaks_nothing(const struct table_kind *kind, uint64_t seed);
 
 /* Every allocation that new() makes fails once; and the one of an add. */
