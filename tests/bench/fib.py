@@ -89,6 +89,8 @@ class Dpdk:
         pages = ["--in-memory"] if megabytes else ["--no-huge", "-m", str(memory(n))]
         eal = ["-l", str(config["cpu"]), *pages, "--no-pci", "--no-telemetry",
                "--file-prefix", f"slb{os.getpid()}"]
+        # else it leaves a directory of that name below /run/dpdk
+        self.env = {**os.environ, "RUNTIME_DIRECTORY": os.path.dirname(prefix)}
         if is_vector:
             eal.append("--force-max-simd-bitwidth=512")
         self.command = ["dpdk-test-fib", *eal, "--", "-f", f"{prefix}.routes",
@@ -97,7 +99,8 @@ class Dpdk:
             self.command += ["-v", "v"]
 
     def measure(self):
-        done = subprocess.run(self.command, check=False, capture_output=True, text=True)
+        done = subprocess.run(self.command, check=False, capture_output=True, text=True,
+                              env=self.env)
         lookup = re.findall(r"AVG FIB lookup ([\d.]+)", done.stdout)
         if done.returncode != 0 or not lookup:
             output = (done.stdout + done.stderr).strip().rsplit("\n", 1)[-1]
