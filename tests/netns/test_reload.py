@@ -142,7 +142,8 @@ def test_reload_under_traffic_twenty_times(net, daemon):
     wait_state(daemon, "w", "forwarding")
     both_ways(net)
     assert rebinds(daemon) == {"w": 20, "l": 0, "x": 0, "y": 0}
-    wait_for(lambda: (len(threads(daemon)), len(sockets(daemon))) == (n_threads, n_sockets),
+    # At most: at the start the connection that was asked for counters may not have been closed yet.
+    wait_for(lambda: len(threads(daemon)) <= n_threads and len(sockets(daemon)) <= n_sockets,
              "no thread and no socket is left over")
     assert daemon.metric("sluice_umem_frames_lost") == 0
     assert daemon.metric("sluice_umem_frames", state="quarantine") == 0

@@ -364,8 +364,9 @@ def test_huge_pages_that_are_not_there_are_named(net):
     frames = 65536 * (1 + free // 64)
     box = Box(net)
     log = refused(net, box.config(daemon=f"huge_pages = on\nframes_per_worker = {frames}"))
-    assert (f"cannot map {frames * 2048} bytes of huge-page packet memory: Cannot allocate memory; "
-            "raise vm.nr_hugepages or set huge_pages = auto") in log
+    needed = frames * 2048 // (2 << 20)
+    assert (f"packet memory needs {needed} free huge pages of 2 MiB, there are {free}: raise "
+            f"vm.nr_hugepages by {needed - free}, or set huge_pages = auto") in log
 
 
 def test_few_frames_are_enough(net):

@@ -211,7 +211,7 @@ def test_memory_beyond_the_limit_is_named(host):
     host.drop_in("LimitMEMLOCK=4M\nRestart=no")
     host.refuse_to_start(FORWARD.replace("= 1024", "= 4096"))
     wanted, limit = 4096 * 2048, 4 << 20
-    assert host.said(f"cannot register {wanted} bytes of packet memory: RLIMIT_MEMLOCK allows {limit} in all; "
+    assert host.said(f"packet memory needs {wanted} bytes locked, RLIMIT_MEMLOCK allows {limit}: "
                      "set LimitMEMLOCK=", LOG_ERR), host.describe()
     assert [host.program(port) for port in PORTS] == [0, 0]
     host.systemctl("reset-failed", UNIT)
