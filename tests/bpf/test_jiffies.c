@@ -2,6 +2,10 @@
 /*
  * kern/jiffies against the kernel that it estimates: busy, asleep so that the kernel stops its
  * ticks, and after any error of the origin. Two ticks of error are allowed; one is what is said.
+ *
+ * The kernel's own count may be late: in a virtual machine whose CPU for the tick is kept from
+ * running, by 5 ticks as seen here. Then the estimate is ahead until the kernel has caught up,
+ * which makes a dead worker look alive for that long; it must never stay ahead, nor be behind.
  */
 #include <sys/timerfd.h>
 
@@ -12,13 +16,24 @@
 
 #define RUN_NS    (NSEC_PER_SEC / 2)
 #define MAX_ERROR 2
+/* The kernel catches up within this time; an estimate that drifts away does not come back. */
+#define CATCH_UP_NS NSEC_PER_SEC
+/* Readings of the first calibration, over several ticks: the daemon's are as far apart, at start.
+ */
+#define N_FIRST 20
 
 static struct jiffies jiffies;
 
 static int set_up(void **state)
 {
+	uint64_t until_ns = clock_now_ns() + N_FIRST * clock_tick_ns();
+	int r;
+
 	jiffies = JIFFIES_INIT;
-	return jiffies_calibrate(&jiffies);
+	do
+		r = jiffies_calibrate(&jiffies);
+	while (r == 0 && clock_now_ns() < until_ns);
+	return r;
 }
 
 static int tear_down(void **state)
@@ -45,8 +60,11 @@ static int64_t error_now(void)
 
 static void assert_close(void)
 {
+	uint64_t until_ns = clock_now_ns() + CATCH_UP_NS;
 	int64_t error = error_now();
 
+	while (error > MAX_ERROR && clock_now_ns() < until_ns)
+		error = error_now();
 	if (error < -MAX_ERROR || error > MAX_ERROR)
 		fail_msg("the estimate is %lld ticks off", (long long)error);
 }

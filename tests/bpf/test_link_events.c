@@ -1,11 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* control/link on real devices: what links_drain() tells when they change. */
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 
 #include "link_env.h"
+#include "util/clock.h"
 #include "util/macros.h"
+
+#define EVENT_NS (5 * NSEC_PER_SEC)
 
 static struct {
 	char text[1024]; /* "va vb " */
@@ -22,16 +26,24 @@ static void tell(const char *interface, void *arg)
 		       interface);
 }
 
-/* Notifications are queued before the command that caused them returns: nothing to wait for. */
-static void hear(void)
+static void hear_more(void)
 {
 	int n;
 
-	memset(&told, 0, sizeof(told));
 	do {
 		n = links_drain(links, tell, NULL);
 		assert_in_range(n, 0, 1 << 20);
 	} while (n > 0);
+}
+
+/*
+ * Most notifications are queued before the command that caused them returns, and those of links and
+ * routes always.
+ */
+static void hear(void)
+{
+	memset(&told, 0, sizeof(told));
+	hear_more();
 }
 
 static bool heard(const char *name)
@@ -44,9 +56,17 @@ static bool heard(const char *name)
 
 static void expect_event(const char *command, const char *name)
 {
+	uint64_t until_ns = clock_now_ns() + EVENT_NS;
+	struct pollfd fd = {.fd = links_event_fd(links), .events = POLLIN};
+
 	hear();
 	sh("%s", command);
 	hear();
+	/* An IPv6 address is told of by a work queue (addrconf_dad_work, net/ipv6/addrconf.c). */
+	while (!heard(name) && clock_now_ns() < until_ns) {
+		(void)poll(&fd, 1, 100);
+		hear_more();
+	}
 	if (!heard(name))
 		fail_msg("after \"%s\" nothing about %s: %s", command, name, told.text);
 }
