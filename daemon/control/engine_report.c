@@ -83,15 +83,25 @@ static void report_queue(const struct engine *engine, uint32_t index, uint32_t q
 	add_lane(queue, &live->lane);
 }
 
-static enum port_state state_now(const struct live_port *port, const struct link *link)
+static bool link_carries(const struct link *link)
+{
+	return link->is_up && link->has_carrier;
+}
+
+/*
+ * Forwarding only when the link carries now and the plan that the workers run by knows it: between
+ * the two lies the debounce, in which they still drop what is for this port.
+ */
+static enum port_state state_now(const struct live_port *port, const struct link *planned,
+				 const struct link *now)
 {
 	if (port->state != PORT_FORWARDING)
 		return port->state;
 	if (port->is_detached)
 		return PORT_DETACHED;
-	if (!link->exists)
+	if (!now->exists)
 		return PORT_ABSENT;
-	return link->is_up && link->has_carrier ? PORT_FORWARDING : PORT_LINK_DOWN;
+	return link_carries(planned) && link_carries(now) ? PORT_FORWARDING : PORT_LINK_DOWN;
 }
 
 /* What the plan has against a device that is there comes before what the port waits for. */
@@ -137,7 +147,7 @@ static int report_port(struct engine *engine, uint32_t index, struct report_port
 	if (report->link.exists &&
 	    link_read_stats(engine->links, report->link.ifindex, &report->link) == -ENODEV)
 		report->link.exists = false;
-	report->state = state_now(port, &report->link);
+	report->state = state_now(port, &plan_port->link, &report->link);
 	report_problem(port, plan_port, report);
 	report->is_attached = port->is_attached && port_prog_is_attached(port->prog);
 	report->is_pinned = port->is_pinned;
