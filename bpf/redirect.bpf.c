@@ -130,7 +130,7 @@ static __always_inline int redirect_frame(const struct xdp_md *ctx)
 		return verdict(SLUICE_V_INTERNAL);
 	if (line->detach)
 		return verdict(SLUICE_V_DETACHED);
-	if (!config.forwards)
+	if (config.forward == SLUICE_FORWARD_PASS)
 		return verdict(SLUICE_V_PASS_PORT);
 	if (queue >= SLUICE_MAX_QUEUES || queue_line[queue] == SLUICE_NO_WORKER)
 		return verdict(SLUICE_V_NO_WORKER);

@@ -103,7 +103,9 @@ static int load_program(const struct plan_port *plan_port, bool generic,
 		.generic = generic,
 		.config =
 			{
-				.forwards = conf->forward != CONF_FORWARD_PASS,
+				.forward = conf->forward != CONF_FORWARD_PASS ?
+						   SLUICE_FORWARD_WIRE :
+						   SLUICE_FORWARD_PASS,
 				.pass_control = conf->pass_control,
 				.fallback = is_drop(plan_port) ? XDP_DROP : XDP_PASS,
 				.stall_jiffies = stall_jiffies(conf->stall_timeout_ns),

@@ -25,7 +25,11 @@ struct lane {
 				  */
 	uint32_t n_fill;         /* frames with the kernel for receiving: posted − taken */
 	uint32_t n_tx;           /* frames with the kernel for sending: submitted − completed */
-	uint32_t refill_batch;   /* refill only so many at once: amortises the ring's cache line */
+	uint32_t n_staged;       /* written to the tx ring in this burst, not yet submitted */
+	uint32_t n_replicas;     /* … of them, further copies */
+	uint32_t staged_bytes;
+	uint32_t staged_room;  /* of the tx ring, asked once a burst */
+	uint32_t refill_batch; /* refill only so many at once: amortises the ring's cache line */
 	/* w: worker, r: control */
 	struct lane_counters counters;
 	/* cold: control */

@@ -14,9 +14,8 @@
 #include <errno.h>
 #include <string.h>
 
-#include "data/worker.h"
+#include "data/burst.h"
 #include "kern/jiffies.h"
-#include "net/frame.h"
 #include "util/clock.h"
 
 #include "data/hot.h"
@@ -26,7 +25,7 @@
 #define BEAT_NS    NSEC_PER_MSEC
 
 /* Returns the number of frames that came back. */
-static uint32_t reap_completions(struct lane *lane)
+uint32_t lane_reap(struct lane *lane)
 {
 	struct umem *umem = lane->umem;
 	uint32_t n, index, n_bad = 0;
@@ -64,7 +63,7 @@ static uint32_t reap_completions(struct lane *lane)
  * still waits (xsk_generic_xmit, net/xdp/xsk.c; tests/bpf/test_xsk.c shows it), so another call
  * goes on behind it. One call a turn would move one packet a turn while the far end is full.
  */
-static void wake_tx(struct lane *lane)
+void lane_wake_tx(struct lane *lane)
 {
 	uint32_t n_left = lane->kicks_per_turn;
 
@@ -103,60 +102,6 @@ static __attribute__((cold, noinline)) void wake_rx(struct lane *lane)
 }
 
 /*
- * Room on a tx ring for at most n packets. The kernel refuses to send what the completion ring
- * could not take back. (Not MIN(): it would read the kernel's index twice and could mix the two.)
- */
-static uint32_t tx_room_now(struct lane *out, uint32_t n)
-{
-	uint32_t n_tx_free = xsk_prod_nb_free(&out->xsk.tx, n);
-	uint32_t n_completion_free = out->xsk.completion.size - out->n_tx;
-	uint32_t room = MIN(n_tx_free, n_completion_free);
-
-	return MIN(room, n);
-}
-
-/* If there is too little, the kernel gets one chance. */
-static uint32_t tx_room(struct lane *out, uint32_t n)
-{
-	if (likely(tx_room_now(out, n) == n))
-		return n;
-	wake_tx(out);
-	(void)reap_completions(out);
-	return tx_room_now(out, n);
-}
-
-/* What becomes of a burst, summed in registers and written to the counters once. */
-struct burst {
-	uint32_t n_taken; /* frames that were ours */
-	uint32_t n_sent;
-	uint64_t rx_bytes;
-	uint64_t tx_bytes;
-	uint32_t n_dropped;
-	uint32_t drops[DROP_N];
-};
-
-static __attribute__((cold, noinline)) void drop(struct burst *burst, enum drop_reason reason)
-{
-	burst->drops[reason]++;
-	burst->n_dropped++;
-}
-
-/* Moves a packet into a frame of the out lane's UMEM; false if there is no frame. */
-static bool copy_frame(struct lane *in, struct lane *out, uint64_t *io_addr, uint32_t len)
-{
-	struct umem *to = out->umem;
-	uint32_t frame;
-
-	if (unlikely(to->n_free == 0 || len > 1U << to->frame_shift))
-		return false;
-	frame = umem_take(to);
-	memcpy(to->area + umem_frame_addr(to, frame), in->umem->area + *io_addr, len);
-	umem_put(in->umem, (uint32_t)umem_frame_of(in->umem, *io_addr));
-	*io_addr = umem_frame_addr(to, frame);
-	return true;
-}
-
-/*
  * The one body of forwarding. `copies` is constant in each caller: between lanes of one UMEM a
  * frame changes hands and nothing is copied.
  */
@@ -166,55 +111,33 @@ static inline __attribute__((always_inline)) void forward_burst(struct lane *in,
 								struct burst *burst)
 {
 	struct umem *umem = in->umem;
-	const uint8_t fill_mark = FRAME_FILL(in->tag);
 	const uint8_t tx_mark = FRAME_TX(out->tag);
-	const uint64_t offset_mask = (1ULL << umem->frame_shift) - 1;
-	const uint32_t room = tx_room(out, n);
+	const uint32_t room = lane_tx_room(out, n);
 	const uint32_t tx_start = out->xsk.tx.cached_prod;
 
 	for (uint32_t i = 0; i < n; i++) {
 		const struct xdp_desc *desc = xsk_ring_cons__rx_desc(&in->xsk.rx, index + i);
 		uint64_t addr = desc->addr;
 		const uint32_t len = desc->len;
-		const uint64_t frame = addr >> umem->frame_shift;
 		struct xdp_desc *tx;
 
-		burst->rx_bytes += len;
-		/* Descriptors are input: a frame that we did not give away is not ours to pass on.
-		 */
-		if (unlikely(frame >= umem->n_frames || umem->owner[frame] != fill_mark)) {
-			drop(burst, DROP_INTERNAL);
-			continue;
-		}
 		/*
 		 * The kernel wrote the frame on another CPU and sends it on this one, in a moment:
 		 * let the lines of a burst come all at once instead of one by one under the copy.
 		 */
 		__builtin_prefetch(umem->area + addr);
-		burst->n_taken++;
-		if (unlikely((addr & offset_mask) + len > offset_mask + 1)) {
-			drop(burst, DROP_INTERNAL);
-			umem_put(umem, (uint32_t)frame);
+		if (unlikely(!burst_take(burst, in, desc)))
 			continue;
-		}
-		if (unlikely(len < ETH_HLEN)) {
-			drop(burst, DROP_MALFORMED);
-			umem_put(umem, (uint32_t)frame);
-			continue;
-		}
 		if (unlikely(!frame_fits(umem->area + addr, len, max_len))) {
-			drop(burst, DROP_MTU);
-			umem_put(umem, (uint32_t)frame);
+			burst_drop_frame(burst, umem, addr, DROP_MTU);
 			continue;
 		}
 		if (unlikely(burst->n_sent == room)) {
-			drop(burst, DROP_TX_RING_FULL);
-			umem_put(umem, (uint32_t)frame);
+			burst_drop_frame(burst, umem, addr, DROP_TX_RING_FULL);
 			continue;
 		}
-		if (copies && !copy_frame(in, out, &addr, len)) {
-			drop(burst, DROP_UMEM_EXHAUSTED);
-			umem_put(umem, (uint32_t)frame);
+		if (copies && !lane_copy_frame(in, out, &addr, len)) {
+			burst_drop_frame(burst, umem, addr, DROP_UMEM_EXHAUSTED);
 			continue;
 		}
 		out->umem->owner[addr >> out->umem->frame_shift] = tx_mark;
@@ -252,22 +175,28 @@ static __attribute__((cold, noinline)) void drop_burst(struct lane *in, uint32_t
 
 		burst->rx_bytes += desc->len;
 		if (frame >= umem->n_frames || umem->owner[frame] != FRAME_FILL(in->tag)) {
-			drop(burst, DROP_INTERNAL);
+			burst_drop(burst, DROP_INTERNAL);
 			continue;
 		}
 		burst->n_taken++;
-		drop(burst, DROP_LINK_DOWN);
+		burst_drop(burst, DROP_LINK_DOWN);
 		umem_put(umem, (uint32_t)frame);
 	}
 }
 
-static void count_rx(struct lane *in, uint32_t n, const struct burst *burst)
+void burst_count(struct lane *in, uint32_t n, const struct burst *burst)
 {
 	in->n_fill -= burst->n_taken;
 	counter_add(&in->counters.rx_packets, n);
 	counter_add(&in->counters.rx_bytes, burst->rx_bytes);
 	counter_add(&in->counters.fill_taken, burst->n_taken);
 	counter_add(&in->counters.forwarded, burst->n_sent);
+	if (unlikely(burst->n_handed_back)) {
+		for (unsigned i = 0; i < HANDBACK_N; i++)
+			counter_add(&in->counters.handed_back[i], burst->handed_back[i]);
+	}
+	if (unlikely(burst->n_handback_copies))
+		counter_add(&in->counters.handback_copies, burst->n_handback_copies);
 	if (unlikely(burst->n_dropped)) {
 		for (unsigned i = 0; i < DROP_N; i++)
 			counter_add(&in->counters.drops[i], burst->drops[i]);
@@ -286,10 +215,26 @@ static void submit_tx(struct lane *out, const struct burst *burst)
 	counter_add(&out->counters.tx_bytes, burst->tx_bytes);
 }
 
-static uint32_t receive_burst(const struct worker_route *route)
+static void wire_burst(const struct worker_route *route, uint32_t index, uint32_t n,
+		       struct burst *burst)
 {
 	struct lane *in = route->rx;
 	struct lane *out = route->out;
+
+	if (unlikely(!out)) {
+		drop_burst(in, index, n, burst);
+		return;
+	}
+	if (likely(out->umem == in->umem))
+		forward_zerocopy(in, out, route->max_len, index, n, burst);
+	else
+		forward_copy(in, out, route->max_len, index, n, burst);
+	submit_tx(out, burst);
+}
+
+static uint32_t receive_burst(struct worker *worker, const struct worker_route *route)
+{
+	struct lane *in = route->rx;
 	struct burst burst;
 	uint32_t index, n;
 
@@ -300,15 +245,18 @@ static uint32_t receive_burst(const struct worker_route *route)
 		return 0;
 	}
 	memset(&burst, 0, sizeof(burst));
-	if (unlikely(!out))
-		drop_burst(in, index, n, &burst);
-	else if (likely(out->umem == in->umem))
-		forward_zerocopy(in, out, route->max_len, index, n, &burst);
-	else
-		forward_copy(in, out, route->max_len, index, n, &burst);
-	count_rx(in, n, &burst);
-	if (likely(out))
-		submit_tx(out, &burst);
+	switch (worker->set->forward) {
+	case WORKER_WIRE:
+		wire_burst(route, index, n, &burst);
+		break;
+	case WORKER_ROUTE:
+		route_burst(worker, route, index, n, &burst);
+		break;
+	case WORKER_BRIDGE:
+		bridge_burst(worker, route, index, n, &burst);
+		break;
+	}
+	burst_count(in, n, &burst);
 	/*
 	 * Last: a lane whose rx ring is empty and whose tx is all completed looks drained to
 	 * control, so a packet must be counted in tx before it has left rx.
@@ -372,10 +320,10 @@ uint32_t worker_turn(struct worker *worker)
 	bool received = false;
 
 	for (uint32_t i = 0; i < set->n_lanes; i++)
-		n_moved += reap_completions(set->routes[i].rx);
+		n_moved += lane_reap(set->routes[i].rx);
 
 	for (uint32_t i = 0; i < set->n_lanes; i++) {
-		uint32_t n = receive_burst(&set->routes[i]);
+		uint32_t n = receive_burst(worker, &set->routes[i]);
 
 		if (n > 0) {
 			count_batch(&worker->counters, n);
@@ -386,7 +334,7 @@ uint32_t worker_turn(struct worker *worker)
 
 	for (uint32_t i = 0; i < set->n_lanes; i++) {
 		if (set->routes[i].rx->kick_pending)
-			wake_tx(set->routes[i].rx);
+			lane_wake_tx(set->routes[i].rx);
 	}
 	if (received && --worker->residence_countdown == 0)
 		sample_residence(worker);

@@ -33,8 +33,12 @@
 
 #include "data/counters.h"
 #include "data/lane.h"
+#include "data/learn.h"
 #include "kern/umem.h"
+#include "net/route.h"
 #include "util/macros.h"
+
+struct fdb;
 
 /* Ports of one group (heartbeat lines) and lanes of one worker. */
 #define WORKER_MAX_BEATS 64
@@ -49,19 +53,49 @@
 /* Packets per burst: grout measured 64 best, 256 adds L1 misses (afxdp.md §3.2). */
 #define BURST 64
 
+/* Ports of one worker's group, by place in the plan. */
+#define WORKER_MAX_PORTS ROUTE_MAX_PORTS
+
+/* What the ports of the worker's group do with each other's frames. */
+enum worker_forward { WORKER_WIRE, WORKER_ROUTE, WORKER_BRIDGE };
+
 struct worker_set {
 	uint64_t generation; /* 1, 2, …: set by worker_publish() */
+	enum worker_forward forward;
+	struct route_view *view; /* WORKER_ROUTE */
+	struct fdb *fdb;         /* WORKER_BRIDGE */
+	/*
+	 * WORKER_ROUTE and WORKER_BRIDGE: the ports of the group, by place in the plan. A next hop
+	 * whose ifindex is not the port's was meant for another plan: the frame is handed back.
+	 */
+	struct worker_port {
+		bool is_member;       /* of this group */
+		bool can_send;        /* its link is up and it is not on its way out */
+		uint8_t mac[6];       /* as of the plan: of frames it receives */
+		uint32_t ifindex;     /* 0 = no device */
+		uint32_t max_len;     /* as in worker_route */
+		int handback_fd;      /* this worker's queue of the port's TAP; -1 = none */
+		uint32_t flood_per_s; /* this worker's share of flood_limit; 0 = no limit */
+		bool floods_to_host;  /* the host has an address on the bridge */
+		uint32_t n_lanes;     /* 0: missing */
+		struct lane *lanes[WORKER_MAX_LANES]; /* out: (rx queue div W) mod n_lanes */
+	} * ports; /* WORKER_MAX_PORTS of them, owned with the set; or NULL */
 	uint32_t n_lanes;
 	struct worker_route {
 		struct lane *rx;
 		struct lane *out; /* NULL: the out port is missing or down, drop{link_down} */
 		uint32_t max_len; /* of an untagged frame on the out port: MTU + Ethernet header */
+		/* WORKER_ROUTE, WORKER_BRIDGE; `out` and `max_len` are then unused */
+		uint16_t port;       /* place of the rx lane's port */
+		uint16_t out_number; /* rx queue div W: picks among the lanes of an out port */
 	} routes[WORKER_MAX_LANES];
 	uint32_t n_beats;
 	uint64_t *beats[WORKER_MAX_BEATS]; /* lines of the ports' heartbeat maps */
 	uint8_t reclaim[WORKER_MAX_UMEMS][WORKER_MAX_LANES]; /* tags whose quarantine is over … */
 	uint32_t n_reclaim[WORKER_MAX_UMEMS];                /* … per UMEM */
 };
+
+#define WORKER_NOT_READING UINT64_MAX
 
 struct worker {
 	/* read-mostly, set by control before the thread starts */
@@ -85,11 +119,17 @@ struct worker {
 	_Atomic uint64_t seen CACHE_ALIGNED; /* generation of the set in use */
 	_Atomic uint64_t beat;               /* turns into liveness: see worker_beat() */
 	_Atomic uint64_t beat_at_ns;         /* clock_now_ns() of the latest beat */
-	_Atomic int32_t tid;                 /* 0 before the thread runs, and after its end */
+	/*
+	 * Generation of the route_view that the worker had read before this turn: it reaches
+	 * nothing that was retired earlier. WORKER_NOT_READING while it sleeps.
+	 */
+	_Atomic uint64_t tables_seen;
+	_Atomic int32_t tid;         /* 0 before the thread runs, and after its end */
 	_Atomic int32_t start_error; /* errno of pinning to the CPU; valid once tid is not 0 */
 	_Atomic uint32_t frames_seq; /* odd while frames[] is being written */
 	_Atomic uint64_t frames[WORKER_MAX_UMEMS][FRAME_STATES_WORDS]; /* see worker_frames() */
 	struct worker_counters counters;
+	struct learn_ring *learn; /* WORKER_BRIDGE: to tables; lives as long as the worker */
 
 	/* private to the worker */
 	const struct worker_set *set CACHE_ALIGNED;
@@ -98,6 +138,11 @@ struct worker {
 	uint64_t last_beat_ns;
 	uint64_t beat_value;
 	uint32_t residence_countdown;
+	uint32_t now_s; /* of now_ns, for fdb_saw() */
+	struct token_bucket {
+		uint64_t filled_at_ns;
+		uint32_t tokens;
+	} handback_tokens[HANDBACK_N], flood_tokens[WORKER_MAX_PORTS];
 };
 
 /*

@@ -51,7 +51,8 @@ static uint32_t load_path(const struct path *path)
 	const struct port_prog_spec spec = {
 		.port = "bench",
 		.ifindex = 1,
-		.config = {.forwards = !path->is_pass_port,
+		.config = {.forward =
+				   path->is_pass_port ? SLUICE_FORWARD_PASS : SLUICE_FORWARD_WIRE,
 			   .fallback = XDP_PASS,
 			   .stall_jiffies = 600 * clock_kernel_hz()},
 		.queue_worker = queue_worker,

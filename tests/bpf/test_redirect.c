@@ -35,7 +35,10 @@ static struct verdict_case cases[] = {VERDICT_CASES(CASE)};
 
 /* Not in the table: MALFORMED, since BPF_PROG_TEST_RUN refuses frames below 14 bytes (see
  * test_runts_are_malformed); INTERNAL, since an array map has every index that the loader made. */
-#define HAS_REASON                          (1u << SLUICE_V_MALFORMED | 1u << SLUICE_V_INTERNAL)
+#define HAS_REASON                                                                        \
+	(1u << SLUICE_V_MALFORMED | 1u << SLUICE_V_INTERNAL | 1u << SLUICE_V_NOT_ROUTED | \
+	 1u << SLUICE_V_CARE | 1u << SLUICE_V_LOCAL | 1u << SLUICE_V_NO_GATE |            \
+	 1u << SLUICE_V_POLICY)
 #define CASE_BIT(id, frame_, verdict_, ...) | 1u << SLUICE_V_##verdict_
 _Static_assert((HAS_REASON VERDICT_CASES(CASE_BIT)) == (1u << SLUICE_V_N) - 1,
 	       "every verdict has a case or a reason why not");
@@ -60,7 +63,7 @@ static struct port_prog_spec default_spec(void)
 	return (struct port_prog_spec){
 		.port = "port",
 		.ifindex = port_ifindex,
-		.config = {.forwards = 1,
+		.config = {.forward = SLUICE_FORWARD_WIRE,
 			   .fallback = XDP_PASS,
 			   .stall_jiffies = 10 * clock_kernel_hz()},
 		.queue_worker = queue_worker,
@@ -76,7 +79,7 @@ static void port_init(struct port *port, const struct verdict_case *c)
 	int r;
 
 	*port = (struct port){.xsk_fd = -1};
-	spec.config.forwards = !c->is_pass_port;
+	spec.config.forward = c->is_pass_port ? SLUICE_FORWARD_PASS : SLUICE_FORWARD_WIRE;
 	spec.config.pass_control = c->has_pass_control;
 	spec.config.fallback = c->drops ? XDP_DROP : XDP_PASS;
 	r = port_prog_load(&spec, &port->prog);
