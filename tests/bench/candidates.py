@@ -3,6 +3,9 @@
 What tools/bench packet compares: each candidate forwards from p0 to p1 (the ceiling: sends on p1)
 of its own bench, on CANDIDATE_CPU, and is started anew for each measurement.
 
+With --forward route the frames are IPv4 with random destinations, and the box has as many routes as
+--routes says, all by a neighbour at f0.
+
 The bench, once per candidate so that no candidate waits for another's queues to be released:
 
     gen: g0 ──── p0 :box: p1 ──── f0 :far
@@ -24,6 +27,7 @@ from lib import Daemon, Deadline, Net, binary, run, wait_for
 GENERATOR_CPU = 0
 CANDIDATE_CPU = 1
 STOP_DEADLINE_S = 10
+ROUTES_DEADLINE_S = 300  # a million by ip -batch take 20 s on an idle machine
 BASELINE_ENV = "SLUICE_BENCH_BASELINE"
 
 SYS_PIDFD_GETFD = 438  # on every architecture; Python 3.11 has no name for it
@@ -63,6 +67,8 @@ class Counter:
 class Bench(Net):
     """Namespaces, links and the counter at the far end."""
 
+    FRAMES = ()
+
     def __init__(self, label):
         super().__init__(label)
         for name in ("gen", "box", "far"):
@@ -75,12 +81,49 @@ class Bench(Net):
         """Starts the generator: one long system call on its CPU. Ends by itself or by a signal."""
         return self.popen("gen", binary("tools/sluice-gen"), "send", "g0", "--flood", "--size",
                           size, "--duration", f"{round(seconds * 1000)}ms", "--cpu",
-                          GENERATOR_CPU, "--json", stdout=subprocess.PIPE, text=True)
+                          GENERATOR_CPU, "--json", *self.FRAMES, stdout=subprocess.PIPE, text=True)
 
     def attach_mode(self, ifname):
         """How an XDP program is attached, from the kernel."""
         xdp = (self.link("box", ifname) or {}).get("xdp", {})
         return {1: "native", 2: "generic", 3: "offload"}.get(xdp.get("mode"), "none")
+
+
+class RoutedBench(Bench):
+    """
+    The same wires; p0 is the router's, and everything but its own networks goes by f0. The routes
+    are those of tools/bench fib (lengths as in BGP), and a default for what they leave out.
+    """
+
+    MAC = "02:00:00:00:01:00"
+    FRAMES = ("--ip", "--src-ip", "10.1.0.2", "--dst-ip", "128.0.0.0", "--dst-random", 30,
+              "--dst-mac", MAC)
+
+    def __init__(self, label, routes):
+        super().__init__(label)
+        self.ip("box", "link", "set", "p0", "address", self.MAC)
+        self.run("box", "sysctl", "-qw", "net.ipv4.ip_forward=1", "net.ipv4.conf.all.rp_filter=0",
+                 "net.ipv4.conf.p0.rp_filter=0")
+        self.addr("box", "p0", "10.1.0.1/24")
+        self.addr("box", "p1", "10.2.0.1/24")
+        self.ip("box", "neigh", "replace", "10.2.0.2", "lladdr", self.mac("far", "f0"), "dev", "p1",
+                "nud", "permanent")
+        self.ip("box", "route", "add", "default", "via", "10.2.0.2")
+        if routes:
+            self._load(routes)
+
+    def _load(self, routes):
+        prefix = self.dir / "fib"
+        run(binary("tests/bench/bench_fib"), "--family", 4, "--routes", routes, "--write", prefix,
+            deadline_s=ROUTES_DEADLINE_S)
+        batch = self.dir / "batch"
+        with open(f"{prefix}.routes", encoding="ascii") as lines, \
+                open(batch, "w", encoding="ascii") as out:
+            for line in lines:
+                net = line.split()[0]
+                if not net.startswith(("0.", "10.", "127.")) and not net.endswith("/0"):
+                    out.write(f"route replace {net} via 10.2.0.2\n")
+        self.ip("box", "-force", "-batch", batch, check=False, deadline_s=ROUTES_DEADLINE_S)
 
 
 def bind_modes(pid):
@@ -111,10 +154,14 @@ class Candidate:
     name = ""
     title = ""
     receives = True  # False: nothing is forwarded, p0 only keeps the generator's CPU as busy
+    routes = False   # needs the routes of the bench, where frames are to be routed
+    forwards = ("xconnect",)
 
-    def __init__(self, size):
+    def __init__(self, size, forward="xconnect", n_routes=0):
         self.size = size
-        self.bench = Bench(self.name)
+        self.forward = forward
+        self.bench = Bench(self.name) if forward == "xconnect" else \
+            RoutedBench(self.name, n_routes if self.routes else 0)
         self.facts = {}
         self.process = None
 
@@ -159,12 +206,13 @@ class Sluiced(Candidate):
 
     name = "sluiced"
     title = "sluiced, xconnect"
+    forwards = ("xconnect", "route")
     CONFIG = (f"[daemon]\ncpus = {CANDIDATE_CPU}\n"
-              "[port a]\ninterface = p0\nforward = xconnect b\n"
-              "[port b]\ninterface = p1\nforward = xconnect a\n")
+              "[port a]\ninterface = p0\nforward = xconnect b\ntake_host_traffic = yes\n"
+              "[port b]\ninterface = p1\nforward = xconnect a\ntake_host_traffic = yes\n")
 
-    def __init__(self, size):
-        super().__init__(size)
+    def __init__(self, *args):
+        super().__init__(*args)
         self.daemon = Daemon(self.bench, "box", self.CONFIG)
 
     def start(self):
@@ -187,11 +235,24 @@ class Sluiced(Candidate):
         self.daemon.stop()
 
 
+class Router(Sluiced):
+    """The daemon as a router, on the kernel's own table."""
+
+    name = "router"
+    title = "sluiced, route"
+    routes = True
+    forwards = ("route",)
+    CONFIG = (f"[daemon]\ncpus = {CANDIDATE_CPU}\n"
+              "[port a]\ninterface = p0\nforward = route\n"
+              "[port b]\ninterface = p1\nforward = route\n")
+
+
 class Baseline(Sluiced):
     """The daemon of another build directory: what a change to the code is worth."""
 
     name = "baseline"
     title = "sluiced of --baseline"
+    forwards = ("xconnect",)
 
     @staticmethod
     def missing():
@@ -257,6 +318,7 @@ class Ceiling(Candidate):
     name = "ceiling"
     title = "AF_XDP tx only (ceiling)"
     receives = False
+    forwards = ("xconnect", "route")
 
     def start(self):
         self.drop = Counter(self.bench, "box", "p0")
@@ -270,11 +332,8 @@ class Ceiling(Candidate):
         self.drop.stop()
 
 
-class Bridge(Candidate):
-    """Linux bridge; GRO gives p0 the NAPI that the generator needs, RPS moves the work to CPU 1."""
-
-    name = "bridge"
-    title = "Linux bridge, RPS"
+class Kernel(Candidate):
+    """The kernel; GRO gives p0 the NAPI that the generator needs, RPS moves the work to CPU 1."""
 
     def start(self):
         net = self.bench
@@ -283,12 +342,6 @@ class Bridge(Candidate):
         net.run("box", "unshare", "--mount", "sh", "-c",
                 "mount -t sysfs sysfs /sys && "
                 f"echo {1 << CANDIDATE_CPU:x} >/sys/class/net/p0/queues/rx-0/rps_cpus")
-        net.ip("box", "link", "add", "br0", "type", "bridge")
-        for port in ("p0", "p1"):
-            net.ip("box", "link", "set", port, "master", "br0")
-        net.up("box", "br0")
-        wait_for(lambda: "state forwarding" in net.run("box", "bridge", "link").stdout,
-                 "the bridge forwards")
 
     def worker_tid(self):
         return None
@@ -297,10 +350,40 @@ class Bridge(Candidate):
         self.facts["mode"] = "kernel"
 
     def stop(self):
+        pass
+
+
+class Linux(Kernel):
+    """Linux as a router, on the same table."""
+
+    name = "linux"
+    title = "Linux forwarding, RPS"
+    routes = True
+    forwards = ("route",)
+
+
+class Bridge(Kernel):
+    """The Linux bridge."""
+
+    name = "bridge"
+    title = "Linux bridge, RPS"
+
+    def start(self):
+        super().start()
+        net = self.bench
+        net.ip("box", "link", "add", "br0", "type", "bridge")
+        for port in ("p0", "p1"):
+            net.ip("box", "link", "set", port, "master", "br0")
+        net.up("box", "br0")
+        wait_for(lambda: "state forwarding" in net.run("box", "bridge", "link").stdout,
+                 "the bridge forwards")
+
+    def stop(self):
         self.bench.ip("box", "link", "del", "br0")
 
 
-CANDIDATES = {kind.name: kind for kind in (Sluiced, Baseline, Testpmd, Ceiling, Bridge)}
+CANDIDATES = {kind.name: kind for kind in (Sluiced, Router, Baseline, Testpmd, Ceiling, Bridge,
+                                        Linux)}
 
 
 @contextlib.contextmanager

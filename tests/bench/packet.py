@@ -28,21 +28,29 @@ RSS_ALLOWANCE = 20 << 20
 STARVED_TRIES = 20
 UNDISTURBED_SHARE = 0.97  # of its CPU; a candidate that had less was not alone on it
 
-DEFAULT_CANDIDATES = ["sluiced", "testpmd", "ceiling"]
-# other candidate -> what must hold of sluiced ÷ other
-GOALS = {
-    "testpmd": ("interval reaches 1.0", lambda ratio: ratio["high"] >= 1.0),
-    "ceiling": ("median ≥ 0.9", lambda ratio: ratio["median"] >= 0.9),
+# what is asked about -> (ours, candidates, {other candidate: what must hold of ours ÷ other})
+FORWARDS = {
+    "xconnect": ("sluiced", ["sluiced", "testpmd", "ceiling"], {
+        "testpmd": ("interval reaches 1.0", lambda ratio: ratio["high"] >= 1.0),
+        "ceiling": ("median ≥ 0.9", lambda ratio: ratio["median"] >= 0.9)}),
+    "route": ("router", ["router", "sluiced", "linux"], {
+        "sluiced": ("median ≥ 0.95", lambda ratio: ratio["median"] >= 0.95)}),
 }
+# Ethernet, IPv4, UDP and what a generated frame carries: sluice-gen's least with --ip
+LEAST_BYTES = {"xconnect": 64, "route": 82}
 
 
 def add_arguments(parser):
     parser.add_argument("--pairs", type=int, default=9, help="measurements of each (default: 9)")
     parser.add_argument("--seconds", type=float, default=1.0, help="of each one (default: 1)")
-    parser.add_argument("--size", type=int, default=64, help="frame size in bytes (default: 64)")
-    parser.add_argument("--forward", choices=["xconnect"], default="xconnect")
-    parser.add_argument("--candidates", metavar="LIST", default=",".join(DEFAULT_CANDIDATES),
-                        help="of " + ", ".join(CANDIDATES) + " (default: %(default)s)")
+    parser.add_argument("--size", type=int,
+                        help="frame size in bytes (default: 64, or with route 82)")
+    parser.add_argument("--forward", choices=list(FORWARDS), default="xconnect")
+    parser.add_argument("--routes", type=int, default=1000000,
+                        help="with --forward route: routes in the box (default: %(default)s)")
+    parser.add_argument("--candidates", metavar="LIST",
+                        help="of " + ", ".join(CANDIDATES) + "; default: "
+                        + "; ".join(f"{f}: {','.join(c)}" for f, (_, c, _) in FORWARDS.items()))
     parser.add_argument("--baseline", metavar="BUILD",
                         help="build directory of another version, candidate `baseline`")
     parser.add_argument("--json", metavar="FILE", help="write everything measured (- = stdout)")
@@ -150,20 +158,20 @@ def _pair_ratios(above, below):
     return vars(interval(pairs)) | {"pairs": pairs}
 
 
-def _ratios(results):
+def _ratios(results, our_name, goals):
     """
-    sluiced ÷ each of the others, of the measurements that followed each other. By frames per
+    Ours ÷ each of the others, of the measurements that followed each other. By frames per
     second, and as a cross-check by CPU time per frame (inverted, so that more is better): the two
     agree on a quiet machine, and the second stays usable on a busy one.
     """
-    ours = results["sluiced"]
+    ours = results[our_name]
     ratios = {}
     for name, theirs in results.items():
-        if name == "sluiced":
+        if name == our_name:
             continue
         ratio = _pair_ratios(_column(ours, "fps"), _column(theirs, "fps"))
-        if name in GOALS:
-            goal, holds = GOALS[name]
+        if name in goals:
+            goal, holds = goals[name]
             ratio |= {"goal": goal, "met": holds(ratio)}
         if "cpu_ns_per_packet" in theirs[0]:
             ratio["cpu_time"] = _pair_ratios(_column(theirs, "cpu_ns_per_packet"),
@@ -172,11 +180,13 @@ def _ratios(results):
     return ratios
 
 
-def _memory(results):
-    rss = max(_column(results["sluiced"], "rss_bytes"))
-    umem = max(_column(results["sluiced"], "umem_bytes"))
-    return {"rss_bytes": rss, "umem_bytes": umem, "goal": "RSS ≤ UMEM + 20 MiB",
-            "met": rss <= umem + RSS_ALLOWANCE}
+def _memory(results, our_name):
+    rss = max(_column(results[our_name], "rss_bytes"))
+    umem = max(_column(results[our_name], "umem_bytes"))
+    memory = {"rss_bytes": rss, "umem_bytes": umem}
+    if our_name == "sluiced":  # a router has its tables on top: tools/bench fib, rib
+        memory |= {"goal": "RSS ≤ UMEM + 20 MiB", "met": rss <= umem + RSS_ALLOWANCE}
+    return memory
 
 
 def _verdict(entry):
@@ -209,15 +219,16 @@ def _print_table(report):
           "of the\nforwarding thread, per frame that came out)\n")
     if report["ratios"]:
         print(f"{'':20}{'ratio':>6}  interval         by CPU time")
+    ours = FORWARDS[report["forward"]][0]
     for name, ratio in report["ratios"].items():
-        print(f"sluiced ÷ {name:10}{_ratio(ratio)}  {_ratio(ratio.get('cpu_time')):24}"
+        print(f"{ours:7} ÷ {name:10}{_ratio(ratio)}  {_ratio(ratio.get('cpu_time')):24}"
               f"  {_verdict(ratio)}")
     if report["ratios"]:
         print(f"(median of {ratio['n']} pairs, {ratio['confidence']:.0%} interval by order "
               "statistics)")
     if report["memory"]:
         memory = report["memory"]
-        print(f"sluiced RSS {memory['rss_bytes'] / 2**20:.1f} MiB, UMEM "
+        print(f"{ours} RSS {memory['rss_bytes'] / 2**20:.1f} MiB, UMEM "
               f"{memory['umem_bytes'] / 2**20:.1f} MiB  {_verdict(memory)}")
     if report["disturbed"]:
         print(f"NOT QUIET: in {report['disturbed']} measurements something else ran on CPU "
@@ -227,14 +238,16 @@ def _print_table(report):
 
 
 def _report(arguments, results, skipped):
-    has_ours = "sluiced" in results
+    ours, _, goals = FORWARDS[arguments.forward]
+    has_ours = ours in results
     return {
         "benchmark": "packet", "kernel": os.uname().release, "size": arguments.size,
+        "forward": arguments.forward, "routes": arguments.routes,
         "pairs": arguments.pairs, "seconds": arguments.seconds,
         "generator_cpu": GENERATOR_CPU, "candidate_cpu": CANDIDATE_CPU,
         "candidates": {name: _summary(r) for name, r in results.items()},
-        "ratios": _ratios(results) if has_ours else {},
-        "memory": _memory(results) if has_ours else None,
+        "ratios": _ratios(results, ours, goals) if has_ours else {},
+        "memory": _memory(results, ours) if has_ours else None,
         "disturbed": sum(r.get("cpu_share", 1) < UNDISTURBED_SHARE
                          for of_one in results.values() for r in of_one),
         "skipped": skipped, "measurements": results,
@@ -256,8 +269,10 @@ def _missed(report):
 
 
 def main(arguments):
-    names = arguments.candidates.split(",")
-    unknown = [name for name in names if name not in CANDIDATES]
+    names = (arguments.candidates or ",".join(FORWARDS[arguments.forward][1])).split(",")
+    arguments.size = arguments.size or LEAST_BYTES[arguments.forward]
+    unknown = [name for name in names if name not in CANDIDATES
+               or arguments.forward not in CANDIDATES[name].forwards]
     if unknown or arguments.pairs < 1 or arguments.seconds <= 0:
         sys.exit(f"bench packet: no such candidate: {', '.join(unknown)}" if unknown else
                  "bench packet: --pairs and --seconds must be more than nothing")
@@ -271,7 +286,8 @@ def main(arguments):
         candidates = []
         for name in names:
             if name not in skipped:
-                candidates.append(CANDIDATES[name](arguments.size))
+                candidates.append(CANDIDATES[name](arguments.size, arguments.forward,
+                                                   arguments.routes))
                 stack.callback(candidates[-1].close)
         results = _measure_all(candidates, arguments.pairs, arguments.seconds)
     report = _report(arguments, results, skipped)

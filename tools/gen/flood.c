@@ -31,6 +31,9 @@ static struct gen_bpf *load(const struct gen_options *o, const struct frame_buil
 	skeleton->rodata->flood_offset = (uint32_t)b->header_offset;
 	skeleton->rodata->flood_flows = send_flows(o, 1);
 	skeleton->rodata->flood_flow_base = o->flow_base;
+	skeleton->rodata->flood_dst_random =
+		o->dst_random_bits ? UINT32_MAX >> (32 - o->dst_random_bits) : 0;
+	memcpy(skeleton->rodata->flood_headers, frame, sizeof(skeleton->rodata->flood_headers));
 	frame_flood_tables(b, frame, size, skeleton->rodata->flood_delta,
 			   &skeleton->rodata->flood_crc);
 	if (skeleton->rodata->flood_ifindex == 0) {

@@ -24,6 +24,9 @@
 
 #define MAX_TAGS 2
 
+/* Ethernet and IPv4 without options, in 16-bit words. */
+#define FLOOD_HEADER_WORDS 17
+
 const volatile __u16 sink_ethertype = GEN_ETHERTYPE;
 
 const volatile __u32 flood_ifindex;
@@ -32,6 +35,14 @@ const volatile __u32 flood_flows = 1;
 const volatile __u32 flood_flow_base;
 const volatile __u32 flood_crc;                         /* of the frame with a stamp of zeros */
 const volatile __u32 flood_delta[GEN_STAMP_BYTES][256]; /* what a stamped byte changes in it */
+
+/*
+ * Random destinations: the bits of the destination address that are drawn anew for each frame; 0:
+ * the headers are left as they are. A router writes into the pages that come back, so then both
+ * headers are written each time.
+ */
+const volatile __u32 flood_dst_random;
+const volatile __u16 flood_headers[FLOOD_HEADER_WORDS];
 
 /* Frames stamped so far. One test run at a time uses it, hence no atomics. */
 __u64 flood_next;
@@ -97,6 +108,35 @@ int gen_sink(struct xdp_md *ctx)
 	return (int)bpf_redirect_map(&sink_xsks, ctx->rx_queue_index, XDP_PASS);
 }
 
+/* splitmix64 of the frame's number: the same run draws the same destinations. */
+static __always_inline __u32 draw(__u64 i)
+{
+	i = (i + 1) * 0x9e3779b97f4a7c15ULL;
+	i = (i ^ i >> 30) * 0xbf58476d1ce4e5b9ULL;
+	return (__u32)(i >> 32);
+}
+
+/* The template's checksum is that of a destination whose random bits are 0 (RFC 1624, eqn. 3). */
+static __always_inline int put_headers(void *data, const void *end, __u64 i)
+{
+	struct iphdr *ip = data + ETH_HLEN;
+	__u32 drawn = draw(i) & flood_dst_random;
+	__u16 *words = data;
+	__u32 sum;
+
+	if ((void *)(ip + 1) > end)
+		return -1;
+#pragma unroll
+	for (int n = 0; n < FLOOD_HEADER_WORDS; n++)
+		words[n] = flood_headers[n];
+	sum = (__u16)~bpf_ntohs(ip->check) + (drawn >> 16) + (drawn & 0xffff);
+	sum = (sum & 0xffff) + (sum >> 16);
+	sum = (sum & 0xffff) + (sum >> 16);
+	ip->check = bpf_htons((__u16)~sum);
+	ip->daddr |= bpf_htonl(drawn);
+	return 0;
+}
+
 SEC("xdp")
 int gen_flood(struct xdp_md *ctx)
 {
@@ -109,6 +149,8 @@ int gen_flood(struct xdp_md *ctx)
 	if ((const void *)(header + 1) > end)
 		return XDP_ABORTED;
 	flood_next = i + 1;
+	if (flood_dst_random && put_headers((void *)(long)ctx->data, end, i) < 0)
+		return XDP_ABORTED;
 	header->flow = bpf_htonl(flood_flow_base + (__u32)(i % flood_flows));
 	header->seq = bpf_cpu_to_be64(i / flood_flows);
 	header->sent_ns = bpf_cpu_to_be64(bpf_ktime_get_ns());

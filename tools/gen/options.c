@@ -4,6 +4,7 @@
 
 #include <arpa/inet.h>
 #include <ctype.h>
+#include <endian.h>
 #include <err.h>
 #include <errno.h>
 #include <getopt.h>
@@ -289,6 +290,8 @@ static const struct option_row rows[] = {
 	{"run", TX, "ID", parse_u32, TO(frame.run), "run id in the frames; default: random"},
 	{"flood", SEND, NULL, parse_flag, TO(flood),
 	 "XDP live frames from --cpu in one call: arrives on queue CPU mod n"},
+	{"dst-random", SEND, "BITS", parse_u32, TO(dst_random_bits),
+	 "--flood --ip: draw that many low bits of the destination for each frame"},
 	{"expect", SINK, "N", parse_count, TO(expect),
 	 "end after N distinct frames; fewer are lost"},
 	{"idle-timeout", RX, "TIME", parse_duration, TO(idle_timeout_ns),
@@ -414,6 +417,11 @@ static const char *find_fault(const struct gen_options *o)
 		return "--ring must be a power of two, 64 to 65536";
 	if (o->burst > 1024)
 		return "--burst must not exceed 1024";
+	if (o->dst_random_bits > 32 ||
+	    (o->dst_random_bits && (!o->flood || !o->ip4 || o->frame.vlan != FRAME_NO_VLAN)))
+		return "--dst-random is 1 to 32, with --flood and --ip, untagged";
+	if (o->dst_random_bits && be32toh(o->frame.dst4.s_addr) << (32 - o->dst_random_bits))
+		return "--dst-random draws bits that are 0 in --dst-ip";
 	if (!o->flood)
 		return NULL;
 	if (o->sizes.imix || o->sizes.low != o->sizes.high || o->sizes.low > 3000)

@@ -42,6 +42,7 @@ struct gen_options {
 	const char *src_ip, *dst_ip; /* resolved into frame */
 	bool ip4, ip6;
 	bool flood;
+	uint32_t dst_random_bits; /* flood over IPv4: low bits of the destination drawn per frame */
 
 	/* receiving */
 	uint64_t expect; /* distinct frames; 0 = unknown */
