@@ -96,6 +96,15 @@ uint64_t world_drops(const struct lane *lane)
 	return n;
 }
 
+uint64_t world_handed_back(const struct lane *lane)
+{
+	uint64_t n = 0;
+
+	for (unsigned i = 0; i < HANDBACK_N; i++)
+		n += lane->counters.handed_back[i];
+	return n;
+}
+
 static bool is_served(const struct world *world, const struct lane *lane)
 {
 	for (uint32_t i = 0; i < world->worker.set->n_lanes; i++) {
@@ -142,7 +151,8 @@ static void check_identities(const struct lane *lane, bool served)
 {
 	const struct lane_counters *counters = &lane->counters;
 
-	assert(counters->rx_packets == counters->forwarded + world_drops(lane));
+	assert(counters->rx_packets ==
+	       counters->forwarded + world_handed_back(lane) + world_drops(lane));
 	assert(counters->fill_posted >= counters->fill_taken);
 	assert(counters->tx_packets >= counters->tx_completed);
 	if (served) {
@@ -153,7 +163,7 @@ static void check_identities(const struct lane *lane, bool served)
 
 void world_check(const struct world *world)
 {
-	uint64_t n_forwarded = 0, n_tx = 0;
+	uint64_t n_forwarded = 0, n_replicated = 0, n_tx = 0;
 
 	for (uint32_t u = 0; u < world->worker.n_umems; u++) {
 		const struct umem *umem = &world->worker.umems[u];
@@ -172,9 +182,10 @@ void world_check(const struct world *world)
 
 		check_identities(lane, is_served(world, lane));
 		n_forwarded += lane->counters.forwarded;
+		n_replicated += lane->counters.replicated;
 		n_tx += lane->counters.tx_packets;
 	}
-	assert(n_forwarded == n_tx);
+	assert(n_forwarded + n_replicated == n_tx);
 }
 
 void world_settle(struct world *world)

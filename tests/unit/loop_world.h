@@ -49,3 +49,4 @@ void world_check(const struct world *world);
 void world_settle(struct world *world);
 
 uint64_t world_drops(const struct lane *lane);
+uint64_t world_handed_back(const struct lane *lane);
