@@ -269,10 +269,14 @@ static void take_value(struct loader *loader, unsigned line, const struct conf_k
 	}
 	if (is_duplicate)
 		return;
-	section->origins[id].line = line;
-	section->is_wrong[id] = is_wrong;
-	if (!is_wrong)
-		section->value = value;
+	if (!first_line)
+		section->origins[id].line = line;
+	section->is_wrong[id] |= is_wrong;
+	if (is_wrong)
+		return;
+	if (key->is_list && key->in_conf)
+		conf_list_set_last_line(key, &value, line);
+	section->value = value;
 }
 
 static void take_pair(void *user, unsigned line, const char *name, const char *text)
@@ -307,38 +311,84 @@ static void take_wrong(void *user, unsigned line, const char *what)
 		loader->current->has_wrong_line = true;
 }
 
+/* What a struct conf is to have, however a file leaves it out: one of each, and used bridges. */
+static void add_defaults(struct loader *loader)
+{
+	unsigned n = loader->sections.n;
+
+	if (!conf_find_section(&loader->sections, CONF_SECTION_DAEMON, ""))
+		(void)add_section(loader, CONF_SECTION_DAEMON, "", 0);
+	if (!conf_find_section(&loader->sections, CONF_SECTION_ROUTE, ""))
+		(void)add_section(loader, CONF_SECTION_ROUTE, "", 0);
+	for (unsigned i = 0; i < n; i++) {
+		const struct conf_section *section = &loader->sections.at[i];
+		char name[CONF_NAME_BYTES];
+
+		if (section->kind != CONF_SECTION_PORT ||
+		    section->value.port.forward != CONF_FORWARD_BRIDGE)
+			continue;
+		memcpy(name, section->value.port.peer, sizeof(name));
+		if (!conf_find_section(&loader->sections, CONF_SECTION_BRIDGE, name))
+			(void)add_section(loader, CONF_SECTION_BRIDGE, name, 0);
+	}
+}
+
+static void take_into(struct conf *conf, const struct conf_section *section)
+{
+	unsigned place = 0;
+
+	switch (section->kind) {
+	case CONF_SECTION_DAEMON:
+		conf->daemon = section->value.daemon;
+		break;
+	case CONF_SECTION_ROUTE:
+		conf->route = section->value.route;
+		break;
+	case CONF_SECTION_PORT:
+		place = conf->n_ports++;
+		conf->ports[place] = section->value.port;
+		memcpy(conf->ports[place].name, section->name, sizeof(section->name));
+		conf->ports[place].line = section->line;
+		break;
+	case CONF_SECTION_BRIDGE:
+		place = conf->n_bridges++;
+		conf->bridges[place] = section->value.bridge;
+		memcpy(conf->bridges[place].name, section->name, sizeof(section->name));
+		break;
+	default: /* of later versions: refused */
+		return;
+	}
+	memcpy(&conf->origins[conf_origin_index(conf, section->kind, place)], section->origins,
+	       sizeof(section->origins));
+}
+
 /* Moves the sections' values into a new struct conf. NULL without memory. */
 static struct conf *build(const struct loader *loader, const char *path)
 {
 	const struct conf_sections *sections = &loader->sections;
 	unsigned n_ports = count_sound(sections, CONF_SECTION_PORT);
+	unsigned n_bridges = count_sound(sections, CONF_SECTION_BRIDGE);
 	struct conf *conf = calloc(1, sizeof(*conf));
 
 	if (!conf)
 		return NULL;
 	conf->path = strdup(path);
-	conf->ports = calloc(n_ports + 1, sizeof(*conf->ports));
-	conf->n_origins = (n_ports + 1) * CONF_KEYS_N;
+	conf->ports = calloc(MAX(n_ports, 1), sizeof(*conf->ports));
+	conf->bridges = calloc(MAX(n_bridges, 1), sizeof(*conf->bridges));
+	conf->n_origins = (n_ports + n_bridges + 2) * CONF_KEYS_N;
 	conf->origins = calloc(conf->n_origins, sizeof(*conf->origins));
-	if (!conf->path || !conf->ports || !conf->origins) {
+	if (!conf->path || !conf->ports || !conf->bridges || !conf->origins) {
 		conf_free(conf);
 		return NULL;
 	}
+	/* Ports first: the origins of bridges lie behind those of all ports. */
 	for (unsigned i = 0; i < sections->n; i++) {
-		const struct conf_section *section = &sections->at[i];
-		struct conf_origin *origins = conf->origins;
-
-		if (section->kind == CONF_SECTION_DAEMON) {
-			conf->daemon = section->value.daemon;
-		} else {
-			struct conf_port *port = &conf->ports[conf->n_ports++];
-
-			*port = section->value.port;
-			memcpy(port->name, section->name, sizeof(port->name));
-			port->line = section->line;
-			origins += (size_t)conf->n_ports * CONF_KEYS_N;
-		}
-		memcpy(origins, section->origins, sizeof(section->origins));
+		if (sections->at[i].kind != CONF_SECTION_BRIDGE)
+			take_into(conf, &sections->at[i]);
+	}
+	for (unsigned i = 0; i < sections->n; i++) {
+		if (sections->at[i].kind == CONF_SECTION_BRIDGE)
+			take_into(conf, &sections->at[i]);
 	}
 	return conf;
 }
@@ -371,9 +421,8 @@ static int load_bytes(struct loader *loader, const char *text, size_t n_bytes, c
 	if (r < 0)
 		return r;
 	conf_check(&loader->sections, &loader->report);
-	/* An absent [daemon] is one of defaults; it comes last and so disturbs no message. */
-	if (!conf_find_section(&loader->sections, CONF_SECTION_DAEMON, ""))
-		(void)add_section(loader, CONF_SECTION_DAEMON, "", 0);
+	/* They come last and so disturb no message. */
+	add_defaults(loader);
 	if (loader->out_of_memory || loader->report.out_of_memory)
 		return -ENOMEM;
 	if (loader->report.n_lines)
@@ -473,6 +522,7 @@ void conf_free(struct conf *conf)
 		return;
 	free(conf->path);
 	free(conf->ports);
+	free(conf->bridges);
 	free(conf->origins);
 	free(conf);
 }

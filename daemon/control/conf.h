@@ -19,11 +19,13 @@
 #include <stdint.h>
 #include <stdio.h>
 
-#define CONF_MAX_PORTS  64
-#define CONF_MAX_CPUS   1024
-#define CONF_MAX_QUEUES 256 /* per port; SLUICE_MAX_QUEUES of bpf/sluice_abi.h */
-#define CONF_NAME_BYTES 32  /* port names, with the closing NUL */
-#define CONF_PATH_BYTES 108 /* sizeof(sockaddr_un.sun_path) */
+#define CONF_MAX_PORTS   64
+#define CONF_MAX_BRIDGES 64
+#define CONF_MAX_STATICS 256 /* per bridge */
+#define CONF_MAX_CPUS    1024
+#define CONF_MAX_QUEUES  256 /* per port; SLUICE_MAX_QUEUES of bpf/sluice_abi.h */
+#define CONF_NAME_BYTES  32  /* of ports and bridges, with the closing NUL */
+#define CONF_PATH_BYTES  108 /* sizeof(sockaddr_un.sun_path) */
 
 enum conf_huge_pages { CONF_HUGE_AUTO, CONF_HUGE_ON, CONF_HUGE_OFF, CONF_HUGE_N };
 
@@ -36,7 +38,13 @@ enum conf_mode {
 	CONF_MODE_N
 };
 
-enum conf_forward { CONF_FORWARD_PASS, CONF_FORWARD_XCONNECT, CONF_FORWARD_N };
+enum conf_forward {
+	CONF_FORWARD_PASS,
+	CONF_FORWARD_XCONNECT,
+	CONF_FORWARD_ROUTE,
+	CONF_FORWARD_BRIDGE,
+	CONF_FORWARD_N
+};
 
 enum conf_on_failure { CONF_FAIL_PASS, CONF_FAIL_DROP, CONF_FAIL_N };
 
@@ -68,14 +76,39 @@ struct conf_port {
 	struct conf_set queues;
 	enum conf_mode mode;
 	enum conf_forward forward;
-	char peer[CONF_NAME_BYTES]; /* of `forward = xconnect NAME`, else "" */
+	char peer[CONF_NAME_BYTES]; /* NAME of `forward = xconnect` or `bridge`, else "" */
 	enum conf_on_failure on_failure;
 	uint64_t stall_timeout_ns;
 	bool take_host_traffic;
 	bool pass_control;
 	enum conf_offloads offloads;
 	uint32_t busy_poll_us; /* 0 = off */
+	uint32_t flood_limit;  /* packets per second; 0 = off */
 	unsigned line;         /* of the section header, for messages about the whole section */
+};
+
+/* [route] */
+struct conf_route {
+	uint32_t table;        /* of the kernel; RT_TABLE_MAIN where `vrf` is the one that counts */
+	char vrf[IF_NAMESIZE]; /* the device whose table it is; "" = `table` says it */
+	bool bypass_netfilter;
+};
+
+/* `static = MAC PORT` */
+struct conf_static {
+	uint8_t mac[6];
+	char port[CONF_NAME_BYTES];
+	unsigned line; /* of the file */
+};
+
+/* [bridge NAME]; one of defaults for a bridge that only ports name. */
+struct conf_bridge {
+	char name[CONF_NAME_BYTES];
+	uint64_t ageing_time_ns;
+	uint32_t max_entries;
+	uint32_t learning_limit; /* per second */
+	struct conf_static statics[CONF_MAX_STATICS];
+	uint32_t n_statics;
 };
 
 /* Where the value of one key came from: a line of the file, or 0 for the table's default. */
@@ -87,6 +120,9 @@ struct conf {
 	struct conf_daemon daemon;
 	struct conf_port *ports; /* n_ports of them, in file order */
 	unsigned n_ports;
+	struct conf_route route;
+	struct conf_bridge *bridges; /* those with a section first, then by their first port */
+	unsigned n_bridges;
 	struct conf_origin *origins; /* private to conf*.c */
 	unsigned n_origins;
 };

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Checks across lines: what a port must have, that cross-connects are mutual, that no two ports
- * share an interface.
+ * share an interface, that bridges and their ports fit.
  *
  * A value that was refused has been reported once and is not judged again: each check first asks
  * whether what it looks at is sound.
@@ -43,7 +43,7 @@ static void check_required(const struct conf_section *section, struct conf_repor
 		FILE *out;
 
 		if (key->section != section->kind || !key->in_conf || key->default_text ||
-		    is_given(section, id) || section->is_wrong[id])
+		    key->is_list || is_given(section, id) || section->is_wrong[id])
 			continue;
 		out = fmemopen(expected, sizeof(expected), "w");
 		if (out) {
@@ -119,6 +119,98 @@ static void check_pass_control(const struct conf_section *section, struct conf_r
 	       "only with \"forward = xconnect NAME\"");
 }
 
+/* A frame handed back to the kernel would be seen by generic XDP once more (design.md §4.11). */
+static void check_mode(const struct conf_section *section, struct conf_report *errors)
+{
+	const struct conf_port *port = &section->value.port;
+
+	if (!is_sound(section, CONF_KEY_PORT_mode) || port->mode != CONF_MODE_GENERIC ||
+	    !is_sound(section, CONF_KEY_PORT_forward) ||
+	    (port->forward != CONF_FORWARD_ROUTE && port->forward != CONF_FORWARD_BRIDGE))
+		return;
+	report(errors, section, CONF_KEY_PORT_mode,
+	       "\"generic\" cannot be had with \"forward = route\" or \"forward = bridge NAME\": "
+	       "what goes back to the kernel would be received twice; expected auto, zerocopy or "
+	       "copy");
+}
+
+static void check_flood_limit(const struct conf_section *section, struct conf_report *errors)
+{
+	const struct conf_port *port = &section->value.port;
+
+	if (!is_sound(section, CONF_KEY_PORT_flood_limit) || port->flood_limit == 0 ||
+	    !is_sound(section, CONF_KEY_PORT_forward) || port->forward == CONF_FORWARD_BRIDGE)
+		return;
+	report(errors, section, CONF_KEY_PORT_flood_limit, "only with \"forward = bridge NAME\"");
+}
+
+/* Is it a port of that bridge, or might it have been meant to be one? */
+static bool may_be_port_of(const struct conf_section *section, const char *bridge)
+{
+	if (section->kind != CONF_SECTION_PORT)
+		return false;
+	if (!is_sound(section, CONF_KEY_PORT_forward))
+		return true;
+	return section->value.port.forward == CONF_FORWARD_BRIDGE &&
+	       strcmp(section->value.port.peer, bridge) == 0;
+}
+
+static void check_bridge_has_ports(const struct conf_sections *sections,
+				   const struct conf_section *section, struct conf_report *errors)
+{
+	struct conf_suggest suggest = {.word = section->name};
+	struct conf_where where = conf_where(section, NULL);
+
+	for (unsigned i = 0; i < sections->n; i++) {
+		const struct conf_section *other = &sections->at[i];
+
+		if (may_be_port_of(other, section->name))
+			return;
+		if (other->kind == CONF_SECTION_PORT &&
+		    other->value.port.forward == CONF_FORWARD_BRIDGE)
+			conf_suggest_offer(&suggest, other->value.port.peer);
+	}
+	if (suggest.best)
+		conf_report_add(errors, section->line, where.text,
+				"no port has \"forward = bridge %s\"; did you mean [bridge %s]?",
+				section->name, suggest.best);
+	else
+		conf_report_add(errors, section->line, where.text,
+				"no port has \"forward = bridge %s\"", section->name);
+}
+
+static void check_static(const struct conf_sections *sections, const struct conf_section *section,
+			 unsigned index, struct conf_report *errors)
+{
+	const struct conf_static *statics = section->value.bridge.statics, *entry = &statics[index];
+	const struct conf_section *port =
+		conf_find_section(sections, CONF_SECTION_PORT, entry->port);
+	struct conf_where where = conf_where(section, &conf_keys[CONF_KEY_BRIDGE_static]);
+
+	for (unsigned i = 0; i < index; i++) {
+		if (memcmp(statics[i].mac, entry->mac, sizeof(entry->mac)) != 0)
+			continue;
+		conf_report_add(errors, entry->line, where.text,
+				"the address has an entry already (line %u)", statics[i].line);
+		return;
+	}
+	if (!port)
+		conf_report_add(errors, entry->line, where.text, "there is no [port %s]",
+				entry->port);
+	else if (!may_be_port_of(port, section->name))
+		conf_report_add(errors, entry->line, where.text,
+				"[port %s] has no \"forward = bridge %s\"", entry->port,
+				section->name);
+}
+
+static void check_bridge(const struct conf_sections *sections, const struct conf_section *section,
+			 struct conf_report *errors)
+{
+	check_bridge_has_ports(sections, section, errors);
+	for (unsigned i = 0; i < section->value.bridge.n_statics; i++)
+		check_static(sections, section, i, errors);
+}
+
 /* Reported at the later of the two. */
 static void check_interface(const struct conf_sections *sections, unsigned index,
 			    struct conf_report *errors)
@@ -165,11 +257,15 @@ void conf_check(const struct conf_sections *sections, struct conf_report *errors
 			continue;
 		if (section->kind == CONF_SECTION_DAEMON)
 			check_sockets(section, errors);
+		if (section->kind == CONF_SECTION_BRIDGE)
+			check_bridge(sections, section, errors);
 		if (section->kind != CONF_SECTION_PORT)
 			continue;
 		check_required(section, errors);
 		check_xconnect(sections, section, errors);
 		check_pass_control(section, errors);
+		check_mode(section, errors);
+		check_flood_limit(section, errors);
 		check_interface(sections, i, errors);
 	}
 }

@@ -26,18 +26,21 @@ struct view {
 	const struct conf_origin *origins;
 };
 
-static struct view view_daemon(const struct conf *conf)
+static struct view view_of(const struct conf *conf, enum conf_section_kind kind, unsigned i)
 {
-	return (struct view){CONF_SECTION_DAEMON, &conf->daemon, conf->origins};
+	const void *value = &conf->daemon;
+
+	if (kind == CONF_SECTION_ROUTE)
+		value = &conf->route;
+	else if (kind == CONF_SECTION_PORT)
+		value = &conf->ports[i];
+	else if (kind == CONF_SECTION_BRIDGE)
+		value = &conf->bridges[i];
+	return (struct view){kind, value, &conf->origins[conf_origin_index(conf, kind, i)]};
 }
 
-static struct view view_port(const struct conf *conf, unsigned i)
-{
-	return (struct view){CONF_SECTION_PORT, &conf->ports[i],
-			     &conf->origins[(i + 1) * (size_t)CONF_KEYS_N]};
-}
-
-static char *value_text(const struct view *view, const struct conf_key *key)
+/* Of a list, the value in place `i`. */
+static char *value_text(const struct view *view, const struct conf_key *key, unsigned i)
 {
 	char *text = NULL;
 	size_t size;
@@ -45,7 +48,10 @@ static char *value_text(const struct view *view, const struct conf_key *key)
 
 	if (!out)
 		return NULL;
-	conf_value_print(key, view->value, out);
+	if (key->is_list)
+		conf_list_print(key, view->value, i, out);
+	else
+		conf_value_print(key, view->value, out);
 	if (fclose(out) != 0) {
 		free(text);
 		return NULL;
@@ -65,11 +71,22 @@ static void print_origin(const struct conf *conf, unsigned line, FILE *out)
 	(void)fprintf(out, ":%u", line);
 }
 
-static void dump_key(const struct conf *conf, const struct view *view, const struct conf_key *key,
-		     FILE *out)
+static unsigned line_of(const struct view *view, const struct conf_key *key, unsigned i)
 {
-	_cleanup_free_ char *text = value_text(view, key);
-	unsigned line = view->origins[key - conf_keys].line;
+	return key->is_list ? conf_list_line(key, view->value, i) :
+			      view->origins[key - conf_keys].line;
+}
+
+static unsigned count_values(const struct view *view, const struct conf_key *key)
+{
+	return key->is_list ? conf_list_count(key, view->value) : 1;
+}
+
+static void dump_value(const struct conf *conf, const struct view *view, const struct conf_key *key,
+		       unsigned i, FILE *out)
+{
+	_cleanup_free_ char *text = value_text(view, key, i);
+	unsigned line = line_of(view, key, i);
 	size_t n_origin = line ? strlen(conf->path) + 16 : 16;
 	size_t n_setting;
 
@@ -93,28 +110,41 @@ static void dump_key(const struct conf *conf, const struct view *view, const str
 static void dump_section(const struct conf *conf, const struct view *view, FILE *out)
 {
 	for (enum conf_key_id id = 0; id < CONF_KEYS_N; id++) {
-		if (conf_keys[id].section == view->kind)
-			dump_key(conf, view, &conf_keys[id], out);
+		const struct conf_key *key = &conf_keys[id];
+
+		if (key->section != view->kind)
+			continue;
+		for (unsigned i = 0; i < count_values(view, key); i++)
+			dump_value(conf, view, key, i, out);
 	}
 }
 
 void conf_dump_ini(const struct conf *conf, FILE *out)
 {
-	struct view view = view_daemon(conf);
+	struct view view = view_of(conf, CONF_SECTION_DAEMON, 0);
 
 	(void)fputs("[daemon]\n", out);
 	dump_section(conf, &view, out);
 	for (unsigned i = 0; i < conf->n_ports; i++) {
-		view = view_port(conf, i);
+		view = view_of(conf, CONF_SECTION_PORT, i);
 		(void)fprintf(out, "\n[port %s]\n", conf->ports[i].name);
+		dump_section(conf, &view, out);
+	}
+	(void)fputs("\n[route]\n", out);
+	view = view_of(conf, CONF_SECTION_ROUTE, 0);
+	dump_section(conf, &view, out);
+	for (unsigned i = 0; i < conf->n_bridges; i++) {
+		view = view_of(conf, CONF_SECTION_BRIDGE, i);
+		(void)fprintf(out, "\n[bridge %s]\n", conf->bridges[i].name);
 		dump_section(conf, &view, out);
 	}
 }
 
 /* Numbers and truths as such, everything else as the text that a file would have. */
-static struct json_object *value_json(const struct view *view, const struct conf_key *key)
+static struct json_object *value_json(const struct view *view, const struct conf_key *key,
+				      unsigned i)
 {
-	_cleanup_free_ char *text = value_text(view, key);
+	_cleanup_free_ char *text = value_text(view, key, i);
 	bool is_number = key->type == CONF_TYPE_COUNT || key->type == CONF_TYPE_SIZE;
 
 	if (!text)
@@ -140,19 +170,33 @@ static struct json_object *origin_json(const struct conf *conf, unsigned line)
 	return json_object_new_string(text);
 }
 
-static int add_key_json(const struct conf *conf, const struct view *view,
-			const struct conf_key *key, struct json_object *object)
+static int fill_value_json(const struct conf *conf, const struct view *view,
+			   const struct conf_key *key, unsigned i, struct json_object *object)
 {
-	struct json_object *child = json_object_new_object();
-	unsigned line = view->origins[key - conf_keys].line;
-	int r = json_add(object, key->name, child);
+	int r = json_add(object, "value", value_json(view, key, i));
 
 	if (r < 0)
 		return r;
-	r = json_add(child, "value", value_json(view, key));
-	if (r < 0)
-		return r;
-	return json_add(child, "origin", origin_json(conf, line));
+	return json_add(object, "origin", origin_json(conf, line_of(view, key, i)));
+}
+
+static int add_key_json(const struct conf *conf, const struct view *view,
+			const struct conf_key *key, struct json_object *object)
+{
+	struct json_object *child =
+		key->is_list ? json_object_new_array() : json_object_new_object();
+	int r = json_add(object, key->name, child);
+
+	if (r == 0 && !key->is_list)
+		return fill_value_json(conf, view, key, 0, child);
+	for (unsigned i = 0; r == 0 && i < count_values(view, key); i++) {
+		struct json_object *item = json_object_new_object();
+
+		r = json_append(child, item);
+		if (r == 0)
+			r = fill_value_json(conf, view, key, i, item);
+	}
+	return r;
 }
 
 static int add_section_json(const struct conf *conf, const struct view *view,
@@ -167,15 +211,16 @@ static int add_section_json(const struct conf *conf, const struct view *view,
 	return r;
 }
 
-static int add_port_json(const struct conf *conf, unsigned i, struct json_object *ports)
+static int add_named_json(const struct conf *conf, enum conf_section_kind kind, unsigned i,
+			  const char *name, struct json_object *array)
 {
 	struct json_object *object = json_object_new_object();
-	struct view view = view_port(conf, i);
-	int r = json_append(ports, object);
+	struct view view = view_of(conf, kind, i);
+	int r = json_append(array, object);
 
 	if (r < 0)
 		return r;
-	r = json_add(object, "name", json_object_new_string(conf->ports[i].name));
+	r = json_add(object, "name", json_object_new_string(name));
 	if (r < 0)
 		return r;
 	return add_section_json(conf, &view, object);
@@ -185,16 +230,25 @@ static int fill_conf_json(const struct conf *conf, struct json_object *root)
 {
 	struct json_object *daemon = json_object_new_object();
 	struct json_object *ports = json_object_new_array();
-	struct view view = view_daemon(conf);
+	struct json_object *route = json_object_new_object();
+	struct json_object *bridges = json_object_new_array();
+	struct view view = view_of(conf, CONF_SECTION_DAEMON, 0);
+	struct view view_route = view_of(conf, CONF_SECTION_ROUTE, 0);
 	int r = json_add(root, "daemon", daemon), r_ports = json_add(root, "ports", ports);
+	int r_route = json_add(root, "route", route),
+	    r_bridges = json_add(root, "bridges", bridges);
 
-	if (r < 0 || r_ports < 0)
+	if (r < 0 || r_ports < 0 || r_route < 0 || r_bridges < 0)
 		return -ENOMEM;
 	r = json_add(root, "sha256", json_object_new_string(conf->sha256));
 	if (r == 0)
 		r = add_section_json(conf, &view, daemon);
 	for (unsigned i = 0; i < conf->n_ports && r == 0; i++)
-		r = add_port_json(conf, i, ports);
+		r = add_named_json(conf, CONF_SECTION_PORT, i, conf->ports[i].name, ports);
+	if (r == 0)
+		r = add_section_json(conf, &view_route, route);
+	for (unsigned i = 0; i < conf->n_bridges && r == 0; i++)
+		r = add_named_json(conf, CONF_SECTION_BRIDGE, i, conf->bridges[i].name, bridges);
 	return r;
 }
 

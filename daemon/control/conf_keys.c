@@ -12,7 +12,8 @@
 const struct conf_section_type conf_section_types[] = {
 	[CONF_SECTION_DAEMON] = {.kind = "daemon", .max = 1},
 	[CONF_SECTION_PORT] = {.kind = "port", .has_name = true, .max = CONF_MAX_PORTS},
-	[CONF_SECTION_ROUTE] = {.kind = "route", .max = 1, .later = true},
+	[CONF_SECTION_ROUTE] = {.kind = "route", .max = 1},
+	[CONF_SECTION_BRIDGE] = {.kind = "bridge", .has_name = true, .max = CONF_MAX_BRIDGES},
 	[CONF_SECTION_LISTENER] = {.kind = "listener", .has_name = true, .max = 256, .later = true},
 	[CONF_SECTION_BACKEND] = {.kind = "backend", .has_name = true, .max = 256, .later = true},
 };
@@ -40,14 +41,13 @@ const struct conf_choice conf_choices_mode[] = {
 };
 static_assert(ARRAY_SIZE(conf_choices_mode) == CONF_MODE_N, "a word is missing");
 
-/* Words of later versions stand behind the enum's own, so that they never become a value. */
 const struct conf_choice conf_choices_forward[] = {
 	[CONF_FORWARD_PASS] = {.text = "pass"},
 	[CONF_FORWARD_XCONNECT] = {.text = "xconnect", .needs_name = true},
-	[CONF_FORWARD_N] = {.text = "route", .later = true},
-	[CONF_FORWARD_N + 1] = {.text = "bridge", .needs_name = true, .later = true},
+	[CONF_FORWARD_ROUTE] = {.text = "route"},
+	[CONF_FORWARD_BRIDGE] = {.text = "bridge", .needs_name = true},
 };
-static_assert(ARRAY_SIZE(conf_choices_forward) == CONF_FORWARD_N + 2, "a word is missing");
+static_assert(ARRAY_SIZE(conf_choices_forward) == CONF_FORWARD_N, "a word is missing");
 
 /* One word, hence no enum and no field yet. */
 const struct conf_choice conf_choices_attach[] = {
@@ -82,6 +82,8 @@ const struct conf_choice conf_choices_health[] = {{.text = "off"}, {.text = "tcp
 
 #define CONF_IN_DAEMON(field_) .in_conf = true, .offset = offsetof(struct conf_daemon, field_)
 #define CONF_IN_PORT(field_)   .in_conf = true, .offset = offsetof(struct conf_port, field_)
+#define CONF_IN_ROUTE(field_)  .in_conf = true, .offset = offsetof(struct conf_route, field_)
+#define CONF_IN_BRIDGE(field_) .in_conf = true, .offset = offsetof(struct conf_bridge, field_)
 #define CONF_CHOICES(name_) \
 	.choices = conf_choices_##name_, .n_choices = ARRAY_SIZE(conf_choices_##name_)
 #define CONF_KEY_ROW(section_, key_, type_, reload_, default_, help_, ...)    \
@@ -97,5 +99,7 @@ const struct conf_key conf_keys[CONF_KEYS_N] = {CONF_KEYS(CONF_KEY_ROW)};
 
 #undef CONF_KEY_ROW
 #undef CONF_CHOICES
+#undef CONF_IN_BRIDGE
+#undef CONF_IN_ROUTE
 #undef CONF_IN_PORT
 #undef CONF_IN_DAEMON

@@ -29,6 +29,7 @@ enum conf_section_kind {
 	CONF_SECTION_DAEMON,
 	CONF_SECTION_PORT,
 	CONF_SECTION_ROUTE,
+	CONF_SECTION_BRIDGE,
 	CONF_SECTION_LISTENER,
 	CONF_SECTION_BACKEND,
 	CONF_SECTION_N,
@@ -52,11 +53,13 @@ enum conf_type {
 	CONF_TYPE_SET,         /* struct conf_set: "2-5,8" */
 	CONF_TYPE_BOOL,        /* bool: yes or no */
 	CONF_TYPE_CHOICE,      /* an enum, one of .choices */
-	CONF_TYPE_FORWARD, /* CHOICE whose word may need the name of a port: fills conf_port.peer */
-	CONF_TYPE_INTERFACE, /* char[IF_NAMESIZE] */
-	CONF_TYPE_PATH,      /* char[CONF_PATH_BYTES]: absolute */
-	CONF_TYPE_LISTEN,    /* char[CONF_PATH_BYTES]: loopback ADDRESS:PORT or unix:/PATH */
-	CONF_TYPE_TEXT,      /* any text; only keys of later versions */
+	CONF_TYPE_FORWARD,     /* CHOICE whose word may need a name: fills conf_port.peer */
+	CONF_TYPE_INTERFACE,   /* char[IF_NAMESIZE] */
+	CONF_TYPE_PATH,        /* char[CONF_PATH_BYTES]: absolute */
+	CONF_TYPE_LISTEN,      /* char[CONF_PATH_BYTES]: loopback ADDRESS:PORT or unix:/PATH */
+	CONF_TYPE_TABLE,       /* main, a number, or a VRF device: fills conf_route */
+	CONF_TYPE_STATIC,      /* MAC PORT: adds to conf_bridge.statics */
+	CONF_TYPE_TEXT,        /* any text; only keys of later versions */
 	CONF_TYPE_N,
 };
 
@@ -91,7 +94,7 @@ struct conf_key {
 	const char *unit;         /* what a bare number counts, "" if it does not apply */
 	const struct conf_choice *choices;
 	unsigned n_choices;
-	size_t offset; /* of the field in struct conf_daemon or struct conf_port */
+	size_t offset; /* of the field in the section's struct */
 	const char *help;
 };
 
@@ -158,8 +161,10 @@ extern const struct conf_choice conf_choices_huge_pages[], conf_choices_mode[],
 	  "that is named is got, or the port is refused.", \
 	  CONF_CHOICES(mode), CONF_IN_PORT(mode)) \
 	K(PORT, forward, FORWARD, PORT, NULL, \
-	  "Where frames go. xconnect NAME: a wire to that port, which must answer with xconnect to " \
-	  "this one. pass: everything to the kernel, counted.", \
+	  "Where frames go. route: as the kernel's tables say, to the other route ports; what is not " \
+	  "plain forwarding stays the kernel's. xconnect NAME: a wire to that port, which must answer " \
+	  "with xconnect to this one. bridge NAME: to the other ports of that bridge, by their " \
+	  "addresses. pass: everything to the kernel, counted.", \
 	  CONF_CHOICES(forward), CONF_IN_PORT(forward)) \
 	K(PORT, attach, CHOICE, PORT, "link", \
 	  "How the XDP program is attached. link: alone on the interface.", \
@@ -173,7 +178,9 @@ extern const struct conf_choice conf_choices_huge_pages[], conf_choices_mode[],
 	  .min = 10 * NSEC_PER_MSEC, .max = 10 * NSEC_PER_SEC, CONF_IN_PORT(stall_timeout_ns)) \
 	K(PORT, take_host_traffic, BOOL, LIVE, "no", \
 	  "Allow an interface that carries an address, a default route or a master to be " \
-	  "cross-connected. The host cannot be reached through it any more.", \
+	  "cross-connected or bridged. Through a cross-connect the host cannot be reached any more; " \
+	  "through a bridge it can, at this interface's own hardware address. Without meaning for " \
+	  "forward = route, which leaves the host what is its own.", \
 	  CONF_IN_PORT(take_host_traffic)) \
 	K(PORT, pass_control, BOOL, PORT, "no", \
 	  "Give LACP and other slow protocols, LLDP and STP to the kernel instead of forwarding them. " \
@@ -187,11 +194,35 @@ extern const struct conf_choice conf_choices_huge_pages[], conf_choices_mode[],
 	  "Let the worker poll the driver for this long instead of waiting for interrupts. The daemon " \
 	  "says so where it has no effect.", \
 	  .word = "off", .min = 1, .max = 10000, CONF_IN_PORT(busy_poll_us)) \
+	K(PORT, flood_limit, COUNT, LIVE, "off", \
+	  "Frames per second received by this port that its bridge may send to all other ports: " \
+	  "broadcasts, multicasts, and those to addresses not learnt. More are dropped and counted. " \
+	  "Only with forward = bridge.", \
+	  .word = "off", .min = 1, .max = 100000000, .unit = "frames per second", \
+	  CONF_IN_PORT(flood_limit)) \
 	\
-	K(ROUTE, table, TEXT, LIVE, "main", \
-	  "Routing table of the kernel that is followed.", .later = true) \
+	K(ROUTE, table, TABLE, LIVE, "main", \
+	  "Routing table of the kernel that ports with forward = route follow, beside the table " \
+	  "local. A VRF device stands for its table; its members are then the ports.", \
+	  .min = 1, .max = UINT32_MAX, CONF_IN_ROUTE(table)) \
 	K(ROUTE, bypass_netfilter, BOOL, LIVE, "no", \
-	  "Forward also what netfilter rules would have seen.", .later = true) \
+	  "no: what netfilter rules would see while it is forwarded goes to the kernel. yes: it is " \
+	  "forwarded past them.", \
+	  CONF_IN_ROUTE(bypass_netfilter)) \
+	\
+	K(BRIDGE, ageing_time, DURATION_NS, LIVE, "5min", \
+	  "An address from which no frame has come for this long is forgotten.", \
+	  .min = 10 * NSEC_PER_SEC, .max = 24 * 3600 * NSEC_PER_SEC, CONF_IN_BRIDGE(ageing_time_ns)) \
+	K(BRIDGE, max_entries, COUNT, LIVE, "16384", \
+	  "Addresses that the bridge remembers. Frames to others are flooded.", \
+	  .min = 16, .max = 1048576, .unit = "addresses", CONF_IN_BRIDGE(max_entries)) \
+	K(BRIDGE, learning_limit, COUNT, LIVE, "10000", \
+	  "Addresses that the bridge learns or moves in a second. Others wait for their next frame.", \
+	  .min = 1, .max = 1000000, .unit = "addresses per second", CONF_IN_BRIDGE(learning_limit)) \
+	K(BRIDGE, static, STATIC, LIVE, NULL, \
+	  "A hardware address that is behind a port of this bridge, for ever: neither learnt, nor " \
+	  "moved, nor forgotten.", \
+	  .is_list = true, CONF_IN_BRIDGE(statics)) \
 	\
 	K(LISTENER, bind, TEXT, RESTART, NULL, \
 	  "Where connections are taken: ADDRESS:PORT, unix:/PATH or fd:NAME.", \

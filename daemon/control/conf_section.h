@@ -14,7 +14,8 @@
 #include "control/conf_error.h"
 #include "control/conf_keys.h"
 
-/* conf.origins: CONF_KEYS_N of them for [daemon], then as many for each port. */
+/* conf.origins: CONF_KEYS_N of them for [daemon] and [route], then as many for each port, then for
+ * each bridge. */
 struct conf_origin {
 	unsigned line; /* 0: the table's default */
 };
@@ -30,8 +31,24 @@ struct conf_section {
 	union conf_section_value {
 		struct conf_daemon daemon;
 		struct conf_port port;
+		struct conf_route route;
+		struct conf_bridge bridge;
 	} value;
 };
+
+/* Where the origins of a section begin, by kind and place among those of its kind. */
+static inline size_t conf_origin_index(const struct conf *conf, enum conf_section_kind kind,
+				       unsigned i)
+{
+	const unsigned first[CONF_SECTION_N] = {
+		[CONF_SECTION_DAEMON] = 0,
+		[CONF_SECTION_ROUTE] = 1,
+		[CONF_SECTION_PORT] = 2,
+		[CONF_SECTION_BRIDGE] = 2 + conf->n_ports,
+	};
+
+	return (first[kind] + i) * (size_t)CONF_KEYS_N;
+}
 
 struct conf_sections {
 	struct conf_section *at;

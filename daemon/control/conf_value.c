@@ -10,6 +10,7 @@
 #include <assert.h>
 #include <ctype.h>
 #include <errno.h>
+#include <linux/rtnetlink.h>
 #include <stdarg.h>
 #include <string.h>
 
@@ -335,6 +336,90 @@ static int parse_listen(const struct conf_key *key, const char *text, void *valu
 	return 0;
 }
 
+/* The row belongs to [route] and to nothing else. A device of digits cannot be meant. */
+static int parse_table(const struct conf_key *key, const char *text, void *value,
+		       struct conf_why *why)
+{
+	struct conf_route *route = (void *)((char *)value - key->offset);
+	const char *cursor = text, *wrong;
+	uint64_t n = RT_TABLE_MAIN;
+
+	if (is_all_digits(text)) {
+		if (!read_digits(&cursor, &n) || n < key->min || n > key->max)
+			return refuse(key, text, why, "out of range");
+		if (n == RT_TABLE_LOCAL)
+			return refuse(key, text, why, "the table local is followed in any case");
+	} else if (strcmp(text, "main") != 0) {
+		wrong = conf_check_interface(text);
+		if (wrong)
+			return refuse(key, text, why, "%s", wrong);
+		store_text(route->vrf, sizeof(route->vrf), text);
+		route->table = RT_TABLE_MAIN;
+		return 0;
+	}
+	memset(route->vrf, 0, sizeof(route->vrf));
+	route->table = (uint32_t)n;
+	return 0;
+}
+
+static uint8_t digit_of(char c)
+{
+	return (uint8_t)(isdigit((unsigned char)c) ? c - '0' :
+						     tolower((unsigned char)c) - 'a' + 10);
+}
+
+/* Six octets in hexadecimal, separated by colons, at *cursor. */
+static bool read_mac(const char **cursor, uint8_t ret_mac[6])
+{
+	const char *c = *cursor;
+	uint8_t mac[6];
+
+	for (unsigned i = 0; i < sizeof(mac); i++, c += 3) {
+		if (!isxdigit((unsigned char)c[0]) || !isxdigit((unsigned char)c[1]) ||
+		    (i < 5 && c[2] != ':'))
+			return false;
+		mac[i] = (uint8_t)(digit_of(c[0]) << 4 | digit_of(c[1]));
+	}
+	*cursor = c - 1;
+	memcpy(ret_mac, mac, sizeof(mac));
+	return true;
+}
+
+/* The row belongs to [bridge] and to nothing else. Adds to what is there. */
+static int parse_static(const struct conf_key *key, const char *text, void *value,
+			struct conf_why *why)
+{
+	static const uint8_t zero[6];
+	struct conf_bridge *bridge = (void *)((char *)value - key->offset);
+	struct conf_static entry = {0};
+	const char *cursor = text, *wrong;
+	size_t n_blanks;
+
+	if (!read_mac(&cursor, entry.mac))
+		return refuse(key, text, why, "not a MAC address");
+	if (entry.mac[0] & 1 || memcmp(entry.mac, zero, sizeof(zero)) == 0)
+		return refuse(key, text, why, "not a unicast address");
+	n_blanks = strspn(cursor, " \t");
+	if (n_blanks == 0 || !cursor[n_blanks])
+		return refuse(key, text, why, "no port");
+	wrong = conf_check_name(cursor + n_blanks);
+	if (wrong)
+		return refuse(key, text, why, "%s", wrong);
+	if (bridge->n_statics == CONF_MAX_STATICS)
+		return refuse(key, text, why, "more than %u of them", CONF_MAX_STATICS);
+	store_text(entry.port, sizeof(entry.port), cursor + n_blanks);
+	bridge->statics[bridge->n_statics++] = entry;
+	return 0;
+}
+
+void conf_list_set_last_line(const struct conf_key *key, void *section, unsigned line)
+{
+	struct conf_bridge *bridge = section;
+
+	if (key->type == CONF_TYPE_STATIC && bridge->n_statics > 0)
+		bridge->statics[bridge->n_statics - 1].line = line;
+}
+
 /* Keys of later versions: kept nowhere, hence nothing to check yet. */
 static int parse_text(const struct conf_key *key, const char *text, void *value,
 		      struct conf_why *why)
@@ -357,6 +442,8 @@ static const parse_fn parsers[] = {
 	[CONF_TYPE_INTERFACE] = parse_interface,
 	[CONF_TYPE_PATH] = parse_path,
 	[CONF_TYPE_LISTEN] = parse_listen,
+	[CONF_TYPE_TABLE] = parse_table,
+	[CONF_TYPE_STATIC] = parse_static,
 	[CONF_TYPE_TEXT] = parse_text,
 };
 static_assert(ARRAY_SIZE(parsers) == CONF_TYPE_N, "a type has no parser");
@@ -387,6 +474,8 @@ static void store_word(const struct conf_key *key, void *field)
 	case CONF_TYPE_BOOL:
 	case CONF_TYPE_CHOICE:
 	case CONF_TYPE_FORWARD:
+	case CONF_TYPE_TABLE:
+	case CONF_TYPE_STATIC:
 	case CONF_TYPE_TEXT:
 	case CONF_TYPE_N:
 		break; /* their words are choices; test_conf.c checks that no row has both */

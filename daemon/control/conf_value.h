@@ -5,8 +5,8 @@
  * What a parser accepts, conf_value_print() prints in one canonical form that the parser accepts
  * again with the same result. A refusal always says what was expected.
  *
- * `section` is the struct conf_daemon or struct conf_port that holds the field; it may be NULL
- * for a key that has no field (struct conf_key.in_conf). Thread: any.
+ * `section` is the struct conf_daemon, conf_port, conf_route or conf_bridge that holds the field;
+ * it may be NULL for a key that has no field (struct conf_key.in_conf). Thread: any.
  */
 #pragma once
 
@@ -34,7 +34,14 @@ struct conf_why {
 int conf_value_parse(const struct conf_key *key, const char *text, void *section,
 		     struct conf_why *ret_why);
 
+/* Of a list, all that it holds, separated by commas. */
 void conf_value_print(const struct conf_key *key, const void *section, FILE *out);
+
+/* A key that may be repeated, one by one; the line is that of the file, set by who reads it. */
+unsigned conf_list_count(const struct conf_key *key, const void *section);
+void conf_list_print(const struct conf_key *key, const void *section, unsigned i, FILE *out);
+unsigned conf_list_line(const struct conf_key *key, const void *section, unsigned i);
+void conf_list_set_last_line(const struct conf_key *key, void *section, unsigned line);
 
 /* "a time from 10ms to 10s": completes "expected …". */
 void conf_value_print_expected(const struct conf_key *key, FILE *out);

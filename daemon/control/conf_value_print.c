@@ -4,6 +4,7 @@
  */
 #include <assert.h>
 #include <inttypes.h>
+#include <linux/rtnetlink.h>
 #include <string.h>
 
 #include "control/conf_value.h"
@@ -165,6 +166,72 @@ static void expect_text(const struct conf_key *key, FILE *out)
 	(void)fputs("text", out);
 }
 
+static void print_table(const struct conf_key *key, const void *field, FILE *out)
+{
+	const struct conf_route *route = (const void *)((const char *)field - key->offset);
+
+	if (route->vrf[0])
+		(void)fputs(route->vrf, out);
+	else if (route->table == RT_TABLE_MAIN)
+		(void)fputs("main", out);
+	else
+		(void)fprintf(out, "%" PRIu32, route->table);
+}
+
+static void expect_table(const struct conf_key *key, FILE *out)
+{
+	(void)fprintf(out,
+		      "main, a table number from %" PRIu64 " to %" PRIu64
+		      " other than 255, or the name of a VRF device",
+		      key->min, key->max);
+}
+
+static const struct conf_bridge *bridge_of(const struct conf_key *key, const void *field)
+{
+	return (const void *)((const char *)field - key->offset);
+}
+
+static void print_static(const struct conf_static *entry, FILE *out)
+{
+	const uint8_t *mac = entry->mac;
+
+	(void)fprintf(out, "%02x:%02x:%02x:%02x:%02x:%02x %s", mac[0], mac[1], mac[2], mac[3],
+		      mac[4], mac[5], entry->port);
+}
+
+static void print_statics(const struct conf_key *key, const void *field, FILE *out)
+{
+	const struct conf_bridge *bridge = bridge_of(key, field);
+
+	for (uint32_t i = 0; i < bridge->n_statics; i++) {
+		(void)fputs(i ? ", " : "", out);
+		print_static(&bridge->statics[i], out);
+	}
+}
+
+static void expect_static(const struct conf_key *key, FILE *out)
+{
+	(void)fputs("a unicast MAC address and the name of a port such as 02:00:00:00:00:01 lan",
+		    out);
+}
+
+/* The one type of list that is in a configuration so far. */
+unsigned conf_list_count(const struct conf_key *key, const void *section)
+{
+	return key->type == CONF_TYPE_STATIC ? bridge_of(key, conf_field(key, section))->n_statics :
+					       0;
+}
+
+void conf_list_print(const struct conf_key *key, const void *section, unsigned i, FILE *out)
+{
+	print_static(&bridge_of(key, conf_field(key, section))->statics[i], out);
+}
+
+unsigned conf_list_line(const struct conf_key *key, const void *section, unsigned i)
+{
+	return bridge_of(key, conf_field(key, section))->statics[i].line;
+}
+
 struct type_row {
 	const char *name;
 	void (*print)(const struct conf_key *key, const void *field, FILE *out);
@@ -183,6 +250,8 @@ static const struct type_row types[] = {
 	[CONF_TYPE_INTERFACE] = {"interface", print_text, expect_interface},
 	[CONF_TYPE_PATH] = {"path", print_text, expect_path},
 	[CONF_TYPE_LISTEN] = {"address", print_text, expect_listen},
+	[CONF_TYPE_TABLE] = {"table", print_table, expect_table},
+	[CONF_TYPE_STATIC] = {"static entry", print_statics, expect_static},
 	[CONF_TYPE_TEXT] = {"text", print_text, expect_text},
 };
 static_assert(ARRAY_SIZE(types) == CONF_TYPE_N, "a type has no row");
@@ -213,6 +282,8 @@ static bool is_word(const struct conf_key *key, const void *field)
 	case CONF_TYPE_BOOL:
 	case CONF_TYPE_CHOICE:
 	case CONF_TYPE_FORWARD:
+	case CONF_TYPE_TABLE:
+	case CONF_TYPE_STATIC:
 	case CONF_TYPE_TEXT:
 	case CONF_TYPE_N:
 		break;

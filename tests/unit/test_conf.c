@@ -446,6 +446,38 @@ static void test_the_json_dump_holds_typed_values_and_origins(void **state)
 	conf_free(conf);
 }
 
+static void test_the_json_dump_holds_bridges_and_their_lists(void **state)
+{
+	struct conf *conf = load_good("[port a]\ninterface = eth0\nforward = bridge office\n"
+				      "[bridge office]\nstatic = 02:00:00:00:00:01 a\n"
+				      "max_entries = 64\nstatic = 02:00:00:00:00:02 a\n"
+				      "[route]\ntable = 7\n");
+	char *text = NULL;
+	size_t size;
+	FILE *out = open_memstream(&text, &size);
+	struct json_object *root, *bridge, *statics;
+
+	assert_non_null(out);
+	assert_int_equal(conf_dump_json(conf, out), 0);
+	assert_int_equal(fclose(out), 0);
+	root = json_tokener_parse(text);
+	assert_non_null(root);
+	assert_string_equal(get_text(get(get(root, "route"), "table"), "value"), "7");
+	assert_string_equal(get_text(get(get(root, "route"), "table"), "origin"), "f:9");
+	assert_int_equal(json_object_array_length(get(root, "bridges")), 1);
+	bridge = json_object_array_get_idx(get(root, "bridges"), 0);
+	assert_string_equal(get_text(bridge, "name"), "office");
+	assert_int_equal(json_object_get_int(get(get(bridge, "max_entries"), "value")), 64);
+	statics = get(bridge, "static");
+	assert_int_equal(json_object_array_length(statics), 2);
+	assert_string_equal(get_text(json_object_array_get_idx(statics, 1), "value"),
+			    "02:00:00:00:00:02 a");
+	assert_string_equal(get_text(json_object_array_get_idx(statics, 1), "origin"), "f:7");
+	json_object_put(root);
+	free(text);
+	conf_free(conf);
+}
+
 static void test_the_schema_lists_every_row_once(void **state)
 {
 	char *text = NULL;
@@ -480,7 +512,7 @@ static void test_the_schema_lists_every_row_once(void **state)
 	assert_true(json_object_get_boolean(get(row, "repeatable")));
 	row = json_object_array_get_idx(array, CONF_KEY_PORT_forward);
 	assert_string_equal(json_object_to_json_string(get(row, "choices")),
-			    "[ \"pass\", \"xconnect\" ]");
+			    "[ \"pass\", \"xconnect\", \"route\", \"bridge\" ]");
 	json_object_put(array);
 	free(text);
 }
@@ -514,6 +546,7 @@ int main(void)
 		cmocka_unit_test(test_a_path_with_a_newline_stays_inside_the_comments_of_a_dump),
 		cmocka_unit_test(test_a_failure_leaves_the_result_untouched),
 		cmocka_unit_test(test_the_json_dump_holds_typed_values_and_origins),
+		cmocka_unit_test(test_the_json_dump_holds_bridges_and_their_lists),
 		cmocka_unit_test(test_the_schema_lists_every_row_once),
 	};
 

@@ -243,7 +243,10 @@ static void test_sluice_conf_as_shipped_is_the_empty_configuration(void **state)
 	conf_free(conf);
 }
 
-/* With every "#" before a setting taken away it is one pass port and nothing but defaults. */
+/*
+ * With every "#" before a setting taken away it is one port, a bridge that wants it, and nothing
+ * but defaults. As it stands the port passes: what else it could do stands beside it.
+ */
 static void test_sluice_conf_uncommented_is_valid_and_all_defaults(void **state)
 {
 	char path[512], line[512], *text = NULL;
@@ -259,7 +262,10 @@ static void test_sluice_conf_uncommented_is_valid_and_all_defaults(void **state)
 		bool is_setting =
 			line[0] == '#' && (line[1] == '[' || islower((unsigned char)line[1]));
 
-		(void)fputs(is_setting ? line + 1 : line, out);
+		if (strcmp(line, "#forward = pass\n") == 0)
+			(void)fputs("forward = bridge lan\n", out);
+		else
+			(void)fputs(is_setting ? line + 1 : line, out);
 	}
 	assert_int_equal(fclose(out), 0);
 	stream = fmemopen(text, size, "r");
@@ -270,7 +276,10 @@ static void test_sluice_conf_uncommented_is_valid_and_all_defaults(void **state)
 	conf_errors_fini(&errors);
 	assert_memory_equal(&conf->daemon, &defaults->daemon, sizeof(conf->daemon));
 	assert_int_equal(conf->n_ports, 1);
-	assert_int_equal(conf->ports[0].forward, CONF_FORWARD_PASS);
+	assert_int_equal(conf->ports[0].forward, CONF_FORWARD_BRIDGE);
+	assert_memory_equal(&conf->route, &defaults->route, sizeof(conf->route));
+	assert_int_equal(conf->n_bridges, 1);
+	assert_int_equal(conf->bridges[0].n_statics, 1);
 	conf_free(conf);
 	conf_free(defaults);
 	free(text);

@@ -16,6 +16,8 @@
 union section {
 	struct conf_daemon daemon;
 	struct conf_port port;
+	struct conf_route route;
+	struct conf_bridge bridge;
 };
 
 static char *print_value(const struct conf_key *key, const void *section)
@@ -189,9 +191,60 @@ static void test_forward_fills_the_peer_or_empties_it(void **state)
 	assert_string_equal(section.port.peer, "");
 	refuses(CONF_KEY_PORT_forward, "xconnect", "no name");
 	refuses(CONF_KEY_PORT_forward, "pass lan", "takes no name");
-	refuses(CONF_KEY_PORT_forward, "bridge", "not in this version");
-	refuses(CONF_KEY_PORT_forward, "route", "not in this version");
+	assert_int_equal(conf_value_parse(key, "bridge office", &section, &why), 0);
+	assert_int_equal(section.port.forward, CONF_FORWARD_BRIDGE);
+	assert_string_equal(section.port.peer, "office");
+	assert_int_equal(conf_value_parse(key, "route", &section, &why), 0);
+	assert_int_equal(section.port.forward, CONF_FORWARD_ROUTE);
+	assert_string_equal(section.port.peer, "");
+	refuses(CONF_KEY_PORT_forward, "bridge", "no name");
+	refuses(CONF_KEY_PORT_forward, "route lan", "takes no name");
 	refuses(CONF_KEY_PORT_forward, "xconnect 12345678901234567890123456789012", "31");
+}
+
+static void test_a_table_is_a_number_or_a_vrf(void **state)
+{
+	const struct conf_key *key = &conf_keys[CONF_KEY_ROUTE_table];
+	union section section = {0};
+	struct conf_why why;
+
+	assert_int_equal(conf_value_parse(key, "blue", &section, &why), 0);
+	assert_string_equal(section.route.vrf, "blue");
+	assert_int_equal(conf_value_parse(key, "100", &section, &why), 0);
+	assert_string_equal(section.route.vrf, "");
+	assert_int_equal(section.route.table, 100);
+	assert_int_equal(conf_value_parse(key, "main", &section, &why), 0);
+	assert_int_equal(section.route.table, 254);
+	accepts(CONF_KEY_ROUTE_table, "254", "main");
+	accepts(CONF_KEY_ROUTE_table, "4294967295", "4294967295");
+	accepts(CONF_KEY_ROUTE_table, "00253", "253");
+	accepts(CONF_KEY_ROUTE_table, "vrf-15-letters-", "vrf-15-letters-");
+	refuses(CONF_KEY_ROUTE_table, "255", "followed in any case");
+	refuses(CONF_KEY_ROUTE_table, "4294967296", "out of range");
+	refuses(CONF_KEY_ROUTE_table, "0", "out of range");
+}
+
+static void test_static_entries_gather(void **state)
+{
+	const struct conf_key *key = &conf_keys[CONF_KEY_BRIDGE_static];
+	static const uint8_t mac[6] = {0x02, 0xab, 0xcd, 0xef, 0x00, 0x99};
+	static union section section;
+	struct conf_why why;
+	_cleanup_free_ char *printed = NULL;
+
+	assert_int_equal(conf_list_count(key, &section), 0);
+	assert_int_equal(conf_value_parse(key, "02:aB:cd:EF:00:99 \t wan", &section, &why), 0);
+	conf_list_set_last_line(key, &section, 7);
+	assert_int_equal(conf_value_parse(key, "00:00:00:00:00:01 lan", &section, &why), 0);
+	assert_int_equal(conf_list_count(key, &section), 2);
+	assert_int_equal(conf_list_line(key, &section, 0), 7);
+	assert_int_equal(conf_list_line(key, &section, 1), 0);
+	assert_memory_equal(section.bridge.statics[0].mac, mac, sizeof(mac));
+	assert_string_equal(section.bridge.statics[0].port, "wan");
+	printed = print_value(key, &section);
+	assert_string_equal(printed, "02:ab:cd:ef:00:99 wan, 00:00:00:00:00:01 lan");
+	assert_int_equal(conf_value_parse(key, "03:00:00:00:00:01 lan", &section, &why), -EINVAL);
+	assert_int_equal(conf_list_count(key, &section), 2);
 }
 
 static void test_texts_fit_their_fields(void **state)
@@ -319,6 +372,8 @@ int main(void)
 		cmocka_unit_test(test_a_set_holds_what_was_listed_and_all_holds_everything),
 		cmocka_unit_test(test_words_are_exact_and_suggested_when_near),
 		cmocka_unit_test(test_forward_fills_the_peer_or_empties_it),
+		cmocka_unit_test(test_a_table_is_a_number_or_a_vrf),
+		cmocka_unit_test(test_static_entries_gather),
 		cmocka_unit_test(test_texts_fit_their_fields),
 		cmocka_unit_test(test_metrics_are_served_on_loopback_or_a_unix_socket),
 		cmocka_unit_test(test_names_of_sections_are_plain),
