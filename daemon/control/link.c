@@ -223,16 +223,18 @@ static struct nlmsghdr *getlink_message(void *buffer, uint32_t ifindex)
 	return nlh;
 }
 
-void link_name_of(struct links *links, uint32_t ifindex, char ret_text[LINK_NAME_TEXT_BYTES])
+void link_read_master(struct links *links, uint32_t ifindex, struct link_host *host)
 {
 	_Alignas(struct nlmsghdr) char buffer[128];
 	struct link link = {0};
 	struct link_answer answer = {.link = &link};
 
-	(void)snprintf(ret_text, LINK_NAME_TEXT_BYTES, "if%u", ifindex);
-	if (nl_request(&links->route, getlink_message(buffer, ifindex), take_link, &answer) == 0 &&
-	    link.exists)
-		text_escape(link.name, ret_text, LINK_NAME_TEXT_BYTES);
+	(void)snprintf(host->master, sizeof(host->master), "if%u", ifindex);
+	if (nl_request(&links->route, getlink_message(buffer, ifindex), take_link, &answer) < 0 ||
+	    !link.exists)
+		return;
+	text_escape(link.name, host->master, sizeof(host->master));
+	memcpy(host->master_kind, link.kind, sizeof(host->master_kind));
 }
 
 /*
@@ -276,7 +278,7 @@ int link_read(struct links *links, const char *interface, struct link *ret_link)
 	if (r < 0)
 		return r;
 	if (answer.master_ifindex != 0)
-		link_name_of(links, answer.master_ifindex, link.host.master);
+		link_read_master(links, answer.master_ifindex, &link.host);
 	read_queues(links, &link);
 	ethtool_ioctl_driver(links->ethtool.ioctl_fd, link.name, link.driver);
 	/* A device without ethtool has no offloads either. */

@@ -42,6 +42,7 @@ struct link_host {
 	unsigned n_addresses; /* IPv4 and non-link-local IPv6 */
 	bool has_default_route;
 	char master[LINK_NAME_TEXT_BYTES]; /* "" = none */
+	char master_kind[16];              /* "bond", "bridge", "vrf", …; "" = it does not say */
 };
 
 static inline bool link_host_is_there(const struct link_host *host)

@@ -41,9 +41,9 @@ int links_learn(struct links *links, uint32_t ifindex, const char *name);
 int links_learn_upper(struct links *links, uint32_t ifindex, const char *name);
 void links_forget_uppers(struct links *links, const char *name);
 
-/* The name of another device, as text; one in another namespace, or gone since, is "if" and its
+/* Name and kind of a master; the name of one in another namespace, or gone since, is "if" and its
  * index. */
-void link_name_of(struct links *links, uint32_t ifindex, char ret_text[LINK_NAME_TEXT_BYTES]);
+void link_read_master(struct links *links, uint32_t ifindex, struct link_host *host);
 
 /* Subscribes to links, addresses and default routes. -errno. */
 int link_events_open(int *ret_fd);

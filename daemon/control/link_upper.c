@@ -144,7 +144,7 @@ static int read_host_of(struct links *links, const struct stacked *device,
 	if (!device->is_up)
 		return 0;
 	if (device->master != 0)
-		link_name_of(links, device->master, link.host.master);
+		link_read_master(links, device->master, &link.host);
 	r = link_read_host(&links->route, &link);
 	if (r < 0)
 		return r;

@@ -41,6 +41,26 @@ static uint32_t find_peer(const struct conf *conf, uint32_t port)
 	return PLAN_NONE;
 }
 
+static bool can_send_to_each_other(const struct conf_port *a, const struct conf_port *b)
+{
+	if (a->forward != b->forward)
+		return false;
+	return a->forward == CONF_FORWARD_ROUTE ||
+	       (a->forward == CONF_FORWARD_BRIDGE && strcmp(a->peer, b->peer) == 0) ||
+	       (a->forward == CONF_FORWARD_XCONNECT && strcmp(a->name, b->peer) == 0);
+}
+
+/* The group of an earlier port that this one belongs to, or the next number. */
+static uint32_t group_of(struct plan *plan, uint32_t port)
+{
+	for (uint32_t i = 0; i < port; i++) {
+		if (plan->ports[i].group != PLAN_NONE &&
+		    can_send_to_each_other(plan->ports[i].conf, plan->ports[port].conf))
+			return plan->ports[i].group;
+	}
+	return plan->n_groups++;
+}
+
 /* Groups are numbered by their first port in the file. */
 static void make_groups(struct plan_builder *b)
 {
@@ -50,14 +70,43 @@ static void make_groups(struct plan_builder *b)
 		struct plan_port *p = &plan->ports[port];
 
 		p->peer = find_peer(b->conf, port);
-		if (p->peer != PLAN_NONE)
-			p->group = p->peer < port ? plan->ports[p->peer].group : plan->n_groups++;
-		else if (p->conf->forward == CONF_FORWARD_XCONNECT)
+		if (p->conf->forward == CONF_FORWARD_PASS)
+			continue;
+		if (p->conf->forward != CONF_FORWARD_XCONNECT || p->peer != PLAN_NONE)
+			p->group = group_of(plan, port);
+		else
 			plan_note(
 				b, PLAN_ERROR, port,
 				"port %s: [port %s] does not answer with \"forward = xconnect %s\"",
 				p->conf->name, p->conf->peer, p->conf->name);
 	}
+}
+
+static bool carries_host(const struct link *link)
+{
+	return link->host.n_addresses > 0 || link->upper_host.n_addresses > 0;
+}
+
+/* What the file alone shows about the ports of one bridge together. */
+static void survey_bridge(struct plan_builder *b, uint32_t port)
+{
+	struct plan *plan = b->plan;
+	struct plan_port *p = &plan->ports[port];
+	unsigned n_ports = 0;
+
+	if (p->conf->forward != CONF_FORWARD_BRIDGE)
+		return;
+	for (uint32_t i = 0; i < plan->n_ports; i++) {
+		if (plan->ports[i].group != p->group)
+			continue;
+		n_ports++;
+		p->host_is_on_bridge |= carries_host(&plan->ports[i].link);
+	}
+	if (n_ports == 1)
+		plan_note(b, PLAN_WARNING, port,
+			  "port %s: it is the only one with \"forward = bridge %s\": there is "
+			  "nowhere to send what it receives",
+			  p->conf->name, p->conf->peer);
 }
 
 /* A port that went is expected back where it was, so that the workers which go on stay there. */
@@ -82,6 +131,8 @@ static void build(struct plan_builder *b, const struct link *links)
 		remember_node(b, port);
 	}
 	make_groups(b);
+	for (uint32_t port = 0; port < plan->n_ports; port++)
+		survey_bridge(b, port);
 	plan_find_cpus(b);
 	for (uint32_t port = 0; port < plan->n_ports; port++) {
 		plan_check_port(b, port);

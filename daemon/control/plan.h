@@ -9,12 +9,12 @@
  *   struct topo ───┤                     └────────► plan_print (--dry-run, sluicectl)
  *   plan_limits ────┘
  *
- * Terms. A *group* is a set of ports that can send to each other: an xconnect pair. It has W
- * workers; worker w of the group owns queue q of every port of it where q mod W == w. A (port,
- * queue) pair owned by a worker is a *lane*. A packet received on a lane leaves by a lane of the
- * out port that the same worker owns, index (rx queue div W) mod n, so a packet never changes
- * worker and a flow keeps one tx queue. Where `queues` is a list, q is the place in the list, so
- * that every worker still gets a lane on every port.
+ * Terms. A *group* is a set of ports that can send to each other: an xconnect pair, the ports of a
+ * bridge, all route ports. It has W workers; worker w of the group owns queue q of every port of it
+ * where q mod W == w. A (port, queue) pair owned by a worker is a *lane*. A packet received on a
+ * lane leaves by a lane of the out port that the same worker owns, index (rx queue div W) mod n, so
+ * a packet never changes worker and a flow keeps one tx queue. Where `queues` is a list, q is the
+ * place in the list, so that every worker still gets a lane on every port.
  *
  * A port whose interface is missing keeps its place in the plan: `is_present` is false and it has
  * no lanes. Frames and workers are counted as if it had its peer's queues (or its own list's), so
@@ -35,9 +35,11 @@
 #define PLAN_NONE UINT32_MAX
 
 struct plan_lane {
-	uint32_t port;     /* index into plan.ports */
-	uint32_t queue;    /* rx_queue_index */
-	uint32_t out_lane; /* index into this worker's lanes; PLAN_NONE = the out port is absent */
+	uint32_t port;       /* index into plan.ports */
+	uint32_t queue;      /* rx_queue_index */
+	uint32_t out_lane;   /* of a wire: index into this worker's lanes; PLAN_NONE = the out port
+			      * is absent, or any port may be it */
+	uint32_t out_number; /* queue div W: picks among the lanes of an out port */
 	uint32_t tag;   /* unique in the worker: port-in-group and queue, stable over re-planning */
 	bool is_remote; /* the port's node is not the worker's */
 };
@@ -59,11 +61,12 @@ struct plan_port {
 	struct link link;             /* as it was when the plan was made */
 	bool is_present;
 	uint32_t group;     /* PLAN_NONE for `forward = pass` */
-	uint32_t peer;      /* index of the out port; PLAN_NONE for `forward = pass` */
+	uint32_t peer;      /* index of the out port of a wire, else PLAN_NONE */
 	uint32_t n_queues;  /* that the XSKMAP has room for; 0 = not present */
 	uint32_t n_workers; /* of its group: lines of the heartbeat map */
 	uint16_t queue_worker[CONF_MAX_QUEUES]; /* plan_worker.index or SLUICE_NO_WORKER */
 	bool fix_offload[LINK_OFFLOAD_N];       /* is on and has to be turned off */
+	bool host_is_on_bridge; /* an address of this host is on a port of its bridge */
 	char problem[256]; /* planner_remake(): what the interface, as it is now, is refused for;
 			    * without is_present, it is a new device that was never taken */
 };
@@ -135,7 +138,7 @@ uint32_t plan_max_mtu(uint32_t frame_size_bytes);
  * its sockets alone; REBUILD closes and opens them, ADD and REMOVE are one half of that: an
  * interface that appeared is KEEP in the old plan and ADD in the new one, one that went is REMOVE
  * and KEEP. LIVE: a fact changed that needs no new socket (MTU within bounds, offloads to fix,
- * take_host_traffic, the out lanes of its peer).
+ * take_host_traffic, flood_limit, the out lanes of its peer, whether its bridge reaches the host).
  */
 enum plan_action { PLAN_KEEP, PLAN_LIVE, PLAN_ADD, PLAN_REMOVE, PLAN_REBUILD, PLAN_ACTION_N };
 

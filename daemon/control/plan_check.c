@@ -21,7 +21,7 @@ uint32_t plan_max_mtu(uint32_t frame_size_bytes)
 	return frame_size_bytes - XDP_HEADROOM_BYTES - ETHERNET_AND_TAGS_BYTES;
 }
 
-/* Devices that stand for others: a cross-connect of one would bypass what it is for. */
+/* Devices that stand for others: to forward by one would bypass what it is for. */
 static const struct refused_kind {
 	const char *kind;
 	const char *reason;
@@ -38,6 +38,13 @@ static const struct refused_kind {
 	{"vrf", "it is a routing table, not a wire: make ports of its members"},
 };
 
+static const char *const participles[CONF_FORWARD_N] = {
+	[CONF_FORWARD_PASS] = "passed",
+	[CONF_FORWARD_XCONNECT] = "cross-connected",
+	[CONF_FORWARD_ROUTE] = "routed by",
+	[CONF_FORWARD_BRIDGE] = "bridged",
+};
+
 static void check_kind(struct plan_builder *b, uint32_t port)
 {
 	const struct plan_port *p = &b->plan->ports[port];
@@ -52,24 +59,27 @@ static void check_kind(struct plan_builder *b, uint32_t port)
 	}
 	if (!p->link.is_ethernet)
 		plan_note(b, PLAN_ERROR, port,
-			  "port %s: %s is not an Ethernet interface, it cannot be cross-connected",
-			  p->conf->name, p->link.name);
+			  "port %s: %s is not an Ethernet interface, it cannot be %s",
+			  p->conf->name, p->link.name, participles[p->conf->forward]);
 }
 
 static void note_host(struct plan_builder *b, uint32_t port, const char *what)
 {
 	const struct conf_port *conf = b->plan->ports[port].conf;
+	bool is_bridge = conf->forward == CONF_FORWARD_BRIDGE;
 
 	if (conf->take_host_traffic)
-		plan_note(
-			b, PLAN_INFO, port,
-			"port %s: %s; its traffic is taken from this host (take_host_traffic = yes)",
-			conf->name, what);
+		plan_note(b, PLAN_INFO, port, "port %s: %s; %s (take_host_traffic = yes)",
+			  conf->name, what,
+			  is_bridge ? "this host stays reachable by its hardware address alone" :
+				      "its traffic is taken from this host");
 	else
 		plan_note(b, PLAN_ERROR, port,
-			  "port %s: %s; cross-connecting it would cut this host off: move that "
-			  "elsewhere, or set take_host_traffic = yes",
-			  conf->name, what);
+			  "port %s: %s; %s: move that elsewhere, or set take_host_traffic = yes",
+			  conf->name, what,
+			  is_bridge ? "bridging it would leave this host only what is for the "
+				      "interface's hardware address" :
+				      "cross-connecting it would cut this host off");
 }
 
 static void check_host_of(struct plan_builder *b, uint32_t port, const char *device,
@@ -102,6 +112,27 @@ static void check_host(struct plan_builder *b, uint32_t port)
 		return;
 	(void)snprintf(upper, sizeof(upper), "%s (on top of %s)", link->upper, link->name);
 	check_host_of(b, port, upper, &link->upper_host);
+}
+
+/* The host's traffic stays its own, but another master's frames are that master's. */
+static void check_route_port(struct plan_builder *b, uint32_t port)
+{
+	const struct plan_port *p = &b->plan->ports[port];
+	const struct link_host *host = &p->link.host;
+
+	if (host->master[0] != '\0' && strcmp(host->master_kind, "vrf") != 0)
+		plan_note(
+			b, PLAN_ERROR, port,
+			"port %s: %s belongs to %s%s%s, which receives its frames: take it out, or "
+			"make no port of it",
+			p->conf->name, p->link.name, host->master,
+			host->master_kind[0] ? ", a " : "", host->master_kind);
+	if (p->conf->take_host_traffic)
+		plan_note(
+			b, PLAN_WARNING, port,
+			"port %s: take_host_traffic = yes has no effect with forward = route: what "
+			"is for this host stays its own",
+			p->conf->name);
 }
 
 static void check_mtu(struct plan_builder *b, uint32_t port)
@@ -179,7 +210,10 @@ void plan_check_port(struct plan_builder *b, uint32_t port)
 		return;
 	}
 	check_kind(b, port);
-	check_host(b, port);
+	if (p->conf->forward == CONF_FORWARD_ROUTE)
+		check_route_port(b, port);
+	else
+		check_host(b, port);
 	check_mtu(b, port);
 	for (enum link_offload offload = 0; offload < LINK_OFFLOAD_N; offload++)
 		check_offload(b, port, offload);

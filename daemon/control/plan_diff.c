@@ -26,11 +26,21 @@ static uint32_t group_port(const struct plan *plan, uint32_t group, uint32_t por
 	return port;
 }
 
+/* What its workers do with frames, and where they have learnt what. */
+static bool is_same_purpose(const struct conf_port *o, const struct conf_port *n)
+{
+	return o->forward == n->forward &&
+	       (o->forward != CONF_FORWARD_BRIDGE || strcmp(o->peer, n->peer) == 0);
+}
+
 static bool is_same_group(const struct plan *old, uint32_t old_group, const struct plan *new,
 			  uint32_t new_group)
 {
 	uint32_t o = group_port(old, old_group, 0), n = group_port(new, new_group, 0);
 
+	if (o < old->n_ports && n < new->n_ports &&
+	    !is_same_purpose(old->ports[o].conf, new->ports[n].conf))
+		return false;
 	while (o < old->n_ports && n < new->n_ports) {
 		if (strcmp(old->ports[o].conf->name, new->ports[n].conf->name) != 0)
 			return false;
@@ -203,7 +213,9 @@ static bool is_live_change(const struct plan_port *o, const struct plan_port *n)
 {
 	return o->link.mtu != n->link.mtu ||
 	       memcmp(o->link.address, n->link.address, sizeof(n->link.address)) != 0 ||
-	       o->conf->take_host_traffic != n->conf->take_host_traffic || has_offloads_to_fix(n);
+	       o->conf->take_host_traffic != n->conf->take_host_traffic ||
+	       o->conf->flood_limit != n->conf->flood_limit ||
+	       o->host_is_on_bridge != n->host_is_on_bridge || has_offloads_to_fix(n);
 }
 
 /* A port of both plans. */

@@ -90,12 +90,28 @@ static void print_node(FILE *out, int node)
 		fact(out, "node", "%d", node);
 }
 
+static void print_forward(const struct conf_port *conf, FILE *out)
+{
+	static const char *const words[CONF_FORWARD_N] = {
+		[CONF_FORWARD_PASS] = "pass",
+		[CONF_FORWARD_XCONNECT] = "xconnect",
+		[CONF_FORWARD_ROUTE] = "route",
+		[CONF_FORWARD_BRIDGE] = "bridge",
+	};
+
+	fact(out, "forward", "%s%s%s", words[conf->forward], conf->peer[0] ? " " : "", conf->peer);
+}
+
 static void print_lane(const struct plan *plan, const struct plan_worker *w,
 		       const struct plan_lane *lane, FILE *out)
 {
 	const char *name = plan->ports[lane->port].conf->name;
 	const char *remote = lane->is_remote ? ", remote" : "";
 
+	if (plan->ports[lane->port].peer == PLAN_NONE) {
+		fact(out, "lane", "%s/%u (tag %u%s)", name, lane->queue, lane->tag, remote);
+		return;
+	}
 	if (lane->out_lane == PLAN_NONE) {
 		fact(out, "lane", "%s/%u -> nowhere (tag %u%s)", name, lane->queue, lane->tag,
 		     remote);
@@ -157,16 +173,16 @@ static void print_port(const struct plan *plan, const struct plan_port *p, FILE 
 	fact(out, "interface", "%s%s", p->conf->interface, p->is_present ? "" : " (missing)");
 	if (p->is_present)
 		print_link(&p->link, out);
-	if (p->conf->forward == CONF_FORWARD_PASS) {
-		fact(out, "forward", "pass");
+	print_forward(p->conf, out);
+	if (p->conf->forward == CONF_FORWARD_PASS)
 		return;
-	}
-	fact(out, "forward", "xconnect %s", p->conf->peer);
 	if (p->group != PLAN_NONE)
 		fact(out, "group", "%u", p->group);
 	fact(out, "mode", "%s", mode_names[p->conf->mode]);
 	print_ranges(out, "queues", has_owner, p, CONF_MAX_QUEUES);
 	fact(out, "on_failure", "%s", failure_names[p->conf->on_failure]);
+	if (p->host_is_on_bridge)
+		fact(out, "host", "an address of this host is on the bridge");
 	for (unsigned i = 0; i < LINK_OFFLOAD_N; i++) {
 		if (p->fix_offload[i])
 			fact(out, "turns off", "%s", link_offload_names[i]);

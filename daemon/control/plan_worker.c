@@ -63,8 +63,10 @@ static void add_lanes_of_port(struct plan_builder *b, struct plan_worker *w, uin
 			.port = port,
 			.queue = queues->queue[i],
 			.out_lane = PLAN_NONE,
-			.tag = n++ * n_ports + place_in_group,
+			.out_number = n,
+			.tag = n * n_ports + place_in_group,
 		};
+		n++;
 		p->queue_worker[queues->queue[i]] = (uint16_t)w->index;
 	}
 }
@@ -85,6 +87,7 @@ static uint32_t first_lane(const struct plan_worker *w, uint32_t port, uint32_t 
 	return first;
 }
 
+/* Of a wire: where a bridge or a router sends to, each packet says. */
 static void connect_lanes(const struct plan *plan, struct plan_worker *w)
 {
 	for (uint32_t i = 0; i < w->n_lanes; i++) {
@@ -275,10 +278,10 @@ static uint32_t auto_workers(struct plan_builder *b, const struct group_limits *
 	else if (limits->smallest < limits->largest)
 		plan_note(
 			b, PLAN_INFO, limits->smallest_port,
-			"port %s: its %u queue%s limit%s the group to %u worker%s; its peer has %u "
-			"queues",
+			"port %s: its %u queue%s limit%s the group to %u worker%s; %s has %u queues",
 			p->conf->name, n, n == 1 ? "" : "s", n == 1 ? "s" : "", n,
-			n == 1 ? "" : "s", limits->largest);
+			n == 1 ? "" : "s", p->peer != PLAN_NONE ? "its peer" : "another port of it",
+			limits->largest);
 	return n;
 }
 
