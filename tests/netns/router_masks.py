@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""
+What two runs of the conformance suite may differ in, all of it: frames that r sends by itself at
+moments of its own choosing (NOISE), and bytes that are not determined by what came in (MASKS). Each
+with its reason. A case that is about a kind of noise keeps it (Case.keep).
+"""
+import socket
+from collections import Counter
+
+from router_topology import NUMBER, ROUTER_MAC
+
+ROUTER_MACS = {bytes.fromhex(mac.replace(":", "")) for mac in ROUTER_MAC.values()}
+OWN_V4 = {socket.inet_aton(a) for a in [f"10.{n}.0.1" for n in NUMBER.values()]
+          + ["10.3.1.0", "10.2.7.7", "0.0.0.0"]}
+
+
+def _is_v4(frame):
+    return len(frame) >= 34 and frame[12:14] == b"\x08\x00" and frame[14] >> 4 == 4
+
+
+def _is_v6(frame):
+    return len(frame) >= 54 and frame[12:14] == b"\x86\xdd"
+
+
+def _is_own_v4(frame):
+    return _is_v4(frame) and frame[6:12] in ROUTER_MACS and frame[26:30] in OWN_V4
+
+
+def _icmp6_type(frame):
+    """Of an ICMPv6 message, also behind the hop-by-hop header of MLD; None if it is none."""
+    if not _is_v6(frame):
+        return None
+    if frame[20] == 58:
+        return frame[54] if len(frame) > 54 else None
+    if frame[20] == 0 and len(frame) > 62 and frame[54] == 58:
+        return frame[62]
+    return None
+
+
+def _is_from_link_local_or_unspecified(frame):
+    return frame[22:24] == b"\xfe\x80" or not any(frame[22:38])
+
+
+# (kind, why it may come at any time, is it one?)
+NOISE = (
+    ("arp", "neighbours are probed again when the kernel's timers say so",
+     lambda f: f[12:14] == b"\x08\x06" and f[6:12] in ROUTER_MACS and f[20:22] == b"\x00\x01"),
+    ("ns", "as arp", lambda f: _icmp6_type(f) == 135 and f[6:12] in ROUTER_MACS
+     and f[21] == 255),
+    ("mld", "groups are reported some random time after they were joined",
+     lambda f: _icmp6_type(f) in (131, 132, 143) and _is_from_link_local_or_unspecified(f)),
+    ("igmp", "as mld", lambda f: _is_own_v4(f) and f[23] == 2),
+)
+
+
+def _mask_own_id(frame):
+    head = bytearray(frame)
+    head[18:20] = head[24:26] = b"\0\0"
+    return bytes(head)
+
+
+def _mask_nexthop(frame):
+    return bytes(12) + frame[12:]
+
+
+# (why the bytes may differ, does it apply?, what is compared instead)
+MASKS = (
+    ("the IP id of a packet that r makes is random, and with it the header's checksum",
+     _is_own_v4, _mask_own_id),
+)
+
+# Which member of a multipath group a flow takes is the business of the hash, whose seed is random
+# in the kernel and in Sluice: frames of the cases that say so (Case.fold) are compared as if all
+# those wires were one, without the MAC addresses.
+
+
+def _masked(frame):
+    for _, applies, mask in MASKS:
+        if applies(frame):
+            frame = mask(frame)
+    return frame
+
+
+def _is_noise(frame, keep):
+    return any(kind not in keep and matches(frame) for kind, _, matches in NOISE)
+
+
+def result(seen, keep=frozenset(), fold=""):
+    """{wire: Counter of frames} to compare, of the (wire, frame) pairs that a case has caused."""
+    wires = {}
+    for wire, frame in seen:
+        if _is_noise(frame, keep):
+            continue
+        frame = _masked(frame)
+        if wire in fold:
+            wire, frame = fold, _mask_nexthop(frame)
+        wires.setdefault(wire, Counter())[frame] += 1
+    return wires

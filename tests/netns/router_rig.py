@@ -1,0 +1,350 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""
+Runs cases on the network of router_topology.py and compares two runs, wire by wire, byte by byte.
+
+    case      frames put on wires, with commands in r before, between and after
+    result    {wire: multiset of frames seen there}, noise left out and masked (router_masks.py)
+    window    from the first frame until every marker has arrived where it must
+
+Markers. The frames of one case may take three ways through r, each of which keeps its order: the
+worker (AF_XDP in and out), the kernel (XDP_PASS), and the hand-back (worker, TAP, kernel). So behind
+the frames of a case, on every wire that they came in by, follows one marker for each way and each
+wire that it can lead to:
+
+    fast     a plain UDP packet                                         to each other wire
+    pass     the same with an IP option                                 to each other wire
+    back     one longer than its route's MTU, fragmented by the kernel  to each other wire
+    expired  one with TTL 1: an ICMP error                              to the wire it came from
+    refused  as `back`, but must not be fragmented: an ICMP error       to the wire it came from
+    echo     an echo request to r, for cases in which r routes nothing  to the wire it came from
+
+When all have arrived, whatever the case caused has arrived too, unless a timer of the kernel was to
+cause it: such a case says what to wait for (Until).
+"""
+import errno
+import select
+import socket
+import struct
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+
+import router_masks
+from probe import inside
+from router_topology import HOST_MAC, NUMBER, ROUTER_MAC, WIRES, batch
+from wire import PACKET_AUXDATA, PACKET_QDISC_BYPASS, SO_RCVBUFFORCE, SOL_PACKET, with_tag
+
+ETH_P_ALL = 0x0003
+RECEIVE_BUFFER_BYTES = 16 << 20
+PACKET_IGNORE_OUTGOING = 23
+WINDOW_DEADLINE_S = 5.0
+MAGIC = b"slMARKer"
+TOKEN_BYTES = 16
+TOKENS_TOO_LONG = 41  # with headers 684 bytes, where the route allows 600
+
+ALL_MARKS = ("fast", "pass", "back", "expired", "refused")
+ECHO_ONLY = ("echo",)
+
+
+# --- what a case is made of ------------------------------------------------------------------------
+
+@dataclass(frozen=True)
+class Until:
+    """A step: wait until a frame that `seen` accepts has come in on a wire since the case began."""
+    wire: str
+    seen: object
+    count: int = 1
+    deadline_s: float = 3.0
+
+
+@dataclass(frozen=True)
+class Do:
+    """A step: commands in r, between frames."""
+    commands: tuple
+
+
+@dataclass(frozen=True)
+class Case:
+    """
+    steps(x): frames as (wire, bytes), Until and Do, made with the Addresses `x` of the case.
+    before, after: commands in r; "ip …" lines run together, others ("sysctl …") each by a shell.
+    answer(x, wire, frame): [(wire, frame), …] that a host says to a frame that it sees.
+    """
+    name: str
+    steps: object
+    before: tuple = ()
+    after: tuple = ()
+    answer: object = None
+    marks: tuple = ALL_MARKS
+    marked_wires: str = WIRES  # where markers can arrive
+    keep: frozenset = frozenset()  # kinds of noise that this case is about
+    fold: str = ""  # wires that the kernel may choose among
+    kinds: frozenset = field(default_factory=frozenset)
+
+
+# --- frames ------------------------------------------------------------------------------------------
+
+def checksum(data):
+    if len(data) % 2:
+        data += b"\0"
+    total = sum(struct.unpack(f"!{len(data) // 2}H", data))
+    while total >> 16:
+        total = (total & 0xffff) + (total >> 16)
+    return total ^ 0xffff
+
+
+def mac_bytes(text):
+    return bytes.fromhex(text.replace(":", ""))
+
+
+def _ipv4(wire, src, dst, protocol, payload, ttl=64, options=b"", dont_fragment=False):
+    head = struct.pack("!BBHHHBBH4s4s", 0x45 + len(options) // 4, 0,
+                       20 + len(options) + len(payload), 0x4d4b, 0x4000 if dont_fragment else 0,
+                       ttl, protocol, 0, socket.inet_aton(src), socket.inet_aton(dst)) + options
+    head = head[:10] + struct.pack("!H", checksum(head)) + head[12:]
+    return mac_bytes(ROUTER_MAC[wire]) + mac_bytes(HOST_MAC[wire]) + b"\x08\x00" + head + payload
+
+
+def _udp(payload):
+    return struct.pack("!HHHH", 4949, 4949, 8 + len(payload), 0) + payload
+
+
+class Markers:
+    """Makes markers, and knows one when it sees it, whole, cut or quoted in an ICMP error."""
+
+    def __init__(self):
+        self._seq = 0
+
+    def of(self, wire, kind, out):
+        """(token, frame) of a marker that comes in by `wire` and shows on `out`."""
+        self._seq += 1
+        token = MAGIC + struct.pack("!I4s", self._seq, f"{kind[0]}{wire}{out}.".encode())
+        src = f"10.{100 + NUMBER[wire]}.{201 + (self._seq >> 8) % 55}.{self._seq & 255}"
+        far = out if out != wire else "b" if wire == "a" else "a"
+        plain = f"10.{100 + NUMBER[far]}.255.1"
+        narrow = f"10.{220 + NUMBER[far]}.0.1"
+        if kind == "fast":
+            return token, _ipv4(wire, src, plain, 17, _udp(token))
+        if kind == "pass":
+            return token, _ipv4(wire, src, plain, 17, _udp(token), options=b"\x01\x01\x01\x00")
+        if kind == "expired":
+            return token, _ipv4(wire, src, plain, 17, _udp(token), ttl=1)
+        if kind == "echo":
+            echo = struct.pack("!BBHHH", 8, 0, 0, 1, 1) + token
+            echo = echo[:2] + struct.pack("!H", checksum(echo)) + echo[4:]
+            return token, _ipv4(wire, src, f"10.{NUMBER[wire]}.0.1", 1, echo)
+        return token, _ipv4(wire, src, narrow, 17, _udp(token * TOKENS_TOO_LONG),
+                            dont_fragment=kind == "refused")
+
+    def round(self, wires, kinds, out_wires):
+        """{(out wire, token): (in wire, frame)} of one round of markers behind frames on `wires`."""
+        wanted = {}
+        for wire in wires:
+            for kind in kinds:
+                outs = out_wires.replace(wire, "") if kind in ("fast", "pass", "back") else wire
+                for out in outs:
+                    token, frame = self.of(wire, kind, out)
+                    wanted[out, token] = (wire, frame)
+        return wanted
+
+
+def token_in(frame):
+    """The first whole token of a marker in a frame; b"" if only a piece; None if it is no marker."""
+    at = frame.find(MAGIC)
+    if at < 0:
+        return None
+    return frame[at:at + TOKEN_BYTES] if len(frame) >= at + TOKEN_BYTES else b""
+
+
+# --- the wires ---------------------------------------------------------------------------------------
+
+class Taps:
+    """One packet socket on every wire end."""
+
+    def __init__(self, net):
+        self._poll = select.poll()
+        self.socks, self._wire_of = {}, {}
+        with inside(net, "h"):
+            for wire in WIRES:
+                sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_NONBLOCK,
+                                     socket.htons(ETH_P_ALL))
+                sock.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, RECEIVE_BUFFER_BYTES)
+                sock.setsockopt(SOL_PACKET, PACKET_AUXDATA, 1)
+                sock.setsockopt(SOL_PACKET, PACKET_IGNORE_OUTGOING, 1)
+                sock.setsockopt(SOL_PACKET, PACKET_QDISC_BYPASS, 1)
+                sock.bind((f"{wire}0", 0))
+                self.socks[wire] = sock
+                self._wire_of[sock.fileno()] = wire
+                self._poll.register(sock, select.POLLIN)
+
+    def send(self, wire, frame):
+        """False: the wire did not take it; veth refuses what is longer than the far MTU and a tag."""
+        try:
+            return self.socks[wire].send(frame) == len(frame)
+        except OSError as error:
+            if error.errno != errno.ENOBUFS:
+                raise
+            return False
+
+    def receive(self, timeout_s):
+        """[(wire, frame)] of what has come in, waiting at most so long for the first."""
+        found = []
+        for fd, _ in self._poll.poll(max(0, timeout_s) * 1000):
+            wire = self._wire_of[fd]
+            while True:
+                try:
+                    frame, ancillary, _, _ = self.socks[wire].recvmsg(65536, 64)
+                except BlockingIOError:
+                    break
+                found.append((wire, with_tag(frame, ancillary)))
+        return found
+
+    def close(self):
+        for sock in self.socks.values():
+            sock.close()
+
+
+# --- running -----------------------------------------------------------------------------------------
+
+class Addresses:
+    """The addresses and identities that one case has for itself."""
+
+    def __init__(self, index):
+        self.index = index
+
+    def v4(self, wire, n=1):
+        return f"10.{100 + NUMBER[wire]}.{self.index % 200}.{self.index // 200 * 60 + n}"
+
+    def v6(self, wire, n=1):
+        return f"fd00:{100 + NUMBER[wire]}:{self.index + 1:x}::{n}"
+
+    def special4(self, second_octet, n=1):
+        """In one of r's special routes: blackhole 210, unreachable 211, …"""
+        return f"10.{second_octet}.{self.index % 200}.{n}"
+
+    def special6(self, block, n=1):
+        return f"fd00:{block}:{self.index + 1:x}::{n}"
+
+
+class Kernel:
+    """Linux alone."""
+    name = "kernel"
+
+    def settle(self):
+        """Whoever forwards has taken note of every command so far."""
+
+
+class Rig:
+    """A network, what forwards in it, and the results of the cases that ran there."""
+
+    def __init__(self, net, engine):
+        self.net, self.engine, self.taps, self.markers = net, engine, Taps(net), Markers()
+        self._seen = []   # (wire, frame) of the case that runs, markers left out
+        self._tokens = set()  # (wire, token) that have arrived
+        self._answered = False
+
+    def close(self):
+        self.taps.close()
+
+    def _commands(self, commands):
+        if not commands:
+            return
+        lines = [c.removeprefix("ip ") for c in commands if c.startswith("ip ")]
+        if lines:
+            batch(self.net, "r", lines)
+        others = [c for c in commands if not c.startswith("ip ")]
+        if others:
+            self.net.run("r", "sh", "-ec", "\n".join(others))
+        self.engine.settle()
+
+    def _pump(self, timeout_s, answer=None):
+        for wire, frame in self.taps.receive(timeout_s):
+            token = token_in(frame)
+            if token is not None:
+                self._tokens.add((wire, token))
+                continue
+            self._seen.append((wire, frame))
+            for reply in answer(wire, frame) if answer else ():
+                self.taps.send(*reply)
+                self._answered = True
+
+    def _until(self, step, answer):
+        end = time.monotonic() + step.deadline_s
+        while sum(w == step.wire and bool(step.seen(f)) for w, f in self._seen) < step.count:
+            left = end - time.monotonic()
+            if left < 0:
+                self._seen.append((step.wire, b"(what the case waits for has not come)"))
+                return
+            self._pump(left, answer)
+
+    def _close_window(self, wires, case, answer):
+        """Markers, until a round of them brought nothing that a host answered."""
+        while True:
+            self._answered = False
+            wanted = self.markers.round(wires, case.marks, case.marked_wires)
+            for wire, frame in wanted.values():
+                self.taps.send(wire, frame)
+            end = time.monotonic() + WINDOW_DEADLINE_S
+            while missing := wanted.keys() - self._tokens:
+                left = end - time.monotonic()
+                if left < 0:
+                    self._seen += [(out, b"(no marker " + token + b")") for out, token in missing]
+                    return
+                self._pump(left, answer)
+            if not self._answered:
+                return
+
+    def frames(self, frames, case=None):
+        """Sends (wire, frame) pairs and returns {wire: Counter} of what they caused."""
+        return self.run(case or Case("frames", lambda x: frames), 0)
+
+    def run(self, case, index):
+        x = Addresses(index)
+        answer = (lambda wire, frame: case.answer(x, wire, frame)) if case.answer else None
+        self._seen, self._tokens = [], set()
+        self._commands(case.before)
+        wires = set()
+        try:
+            for step in case.steps(x):
+                if isinstance(step, Do):
+                    self._commands(step.commands)
+                elif isinstance(step, Until):
+                    self._until(step, answer)
+                else:
+                    wires.add(step[0])
+                    if not self.taps.send(*step):
+                        self._seen.append((step[0], b"(the wire did not take a frame)"))
+            self._close_window(sorted(wires), case, answer)
+        finally:
+            self._commands(case.after)
+        return router_masks.result(self._seen, case.keep, case.fold)
+
+    def run_all(self, cases):
+        """{name: result} of every case, in order."""
+        return {case.name: self.run(case, index) for index, case in enumerate(cases)}
+
+
+# --- comparing -----------------------------------------------------------------------------------------
+
+def _describe(frame):
+    from scapy.layers import inet6, l2  # only for a difference: costs a tenth of a second
+    assert inet6
+    return f"{l2.Ether(frame).summary() if len(frame) >= 14 else ''} [{len(frame)}] {frame.hex()}"
+
+
+def difference(one, two, names=("kernel", "other")):
+    """Text of what differs between two results, "" if nothing does."""
+    lines = []
+    for wire in sorted(one.keys() | two.keys()):
+        left, right = one.get(wire, Counter()), two.get(wire, Counter())
+        for name, extra in ((names[0], left - right), (names[1], right - left)):
+            lines += [f"  {wire}: only {name}, {count}x: {_describe(frame)}"
+                      for frame, count in sorted(extra.items())]
+    return "\n".join(lines)
+
+
+def differences(one, two, names=("kernel", "other")):
+    """{case: text} of the cases whose results differ."""
+    assert one.keys() == two.keys()
+    found = {name: difference(one[name], two[name], names) for name in one}
+    return {name: text for name, text in found.items() if text}
