@@ -10,16 +10,6 @@
 
 #define ALWAYS_INLINE inline __attribute__((always_inline))
 
-/* Against -ftrivial-auto-var-init (root meson.build), where the compiler has that. */
-#if defined(__has_attribute)
-#if __has_attribute(uninitialized)
-#define UNINITIALIZED __attribute__((uninitialized))
-#endif
-#endif
-#ifndef UNINITIALIZED
-#define UNINITIALIZED
-#endif
-
 /*
  * The lookups of a burst that are not finished: the entry where each goes on, and one bit for those
  * that are at a child, and for those whose child is a bucket, which are left to the end. Bits in

@@ -22,6 +22,17 @@
 #define CACHE_LINE_BYTES 64
 #define CACHE_ALIGNED    __attribute__((aligned(CACHE_LINE_BYTES)))
 
+/* Against -ftrivial-auto-var-init (root meson.build), where the compiler has that: for arrays of
+ * the packet path of which only what was written is read. */
+#if defined(__has_attribute)
+#if __has_attribute(uninitialized)
+#define UNINITIALIZED __attribute__((uninitialized))
+#endif
+#endif
+#ifndef UNINITIALIZED
+#define UNINITIALIZED
+#endif
+
 #define NSEC_PER_USEC 1000ULL
 #define NSEC_PER_MSEC 1000000ULL
 #define NSEC_PER_SEC  1000000000ULL
