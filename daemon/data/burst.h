@@ -127,14 +127,17 @@ struct egress {
 	uint32_t n;
 };
 
-/* Asks the lane's room on its first use in the burst; a burst puts n_most on one lane at most. */
+/*
+ * Asks the lane's room on its first use in the burst, also where there turns out to be none: asking
+ * may cost a system call. A burst puts n_most on one lane at most.
+ */
 static inline void egress_open(struct egress *egress, struct lane *out, uint32_t n_most)
 {
-	if (out->staged_room > 0 || out->n_staged > 0)
+	if (likely(out->is_open))
 		return;
+	out->is_open = true;
 	out->staged_room = lane_tx_room(out, n_most);
-	if (out->staged_room > 0)
-		egress->lanes[egress->n++] = out;
+	egress->lanes[egress->n++] = out;
 }
 
 /* Stages a frame of the out lane's own UMEM; the caller has seen staged_room > n_staged. */
@@ -187,6 +190,7 @@ static inline void egress_submit(struct egress *egress)
 			counter_add(&out->counters.replicated, out->n_replicas);
 		}
 		out->n_staged = out->n_replicas = out->staged_bytes = out->staged_room = 0;
+		out->is_open = false;
 	}
 }
 
@@ -200,6 +204,35 @@ void route_burst(struct worker *worker, const struct worker_route *route, uint32
 		 uint32_t n, struct burst *burst);
 void bridge_burst(struct worker *worker, const struct worker_route *route, uint32_t index,
 		  uint32_t n, struct burst *burst);
+
+/* --- Limits ------------------------------------------------------------------------------------
+ */
+
+/* Bounds a product: 2^32 tokens a second, times this in nanoseconds, fit 64 bits. */
+#define TOKEN_BUCKET_MAX_NS (4 * NSEC_PER_SEC)
+
+/*
+ * Takes one token of a bucket that fills at per_second up to `most` and is full at first; false if
+ * there is none. What is not yet a whole token stays in filled_at_ns.
+ */
+static inline bool token_bucket_take(struct token_bucket *bucket, uint64_t now_ns,
+				     uint32_t per_second, uint32_t most)
+{
+	uint64_t elapsed_ns = MIN(now_ns - bucket->filled_at_ns, TOKEN_BUCKET_MAX_NS);
+	uint64_t n_new = elapsed_ns * per_second / NSEC_PER_SEC;
+
+	if (bucket->tokens + n_new >= most) {
+		bucket->tokens = most;
+		bucket->filled_at_ns = now_ns;
+	} else if (n_new > 0) {
+		bucket->tokens += (uint32_t)n_new;
+		bucket->filled_at_ns += n_new * NSEC_PER_SEC / per_second;
+	}
+	if (bucket->tokens == 0)
+		return false;
+	bucket->tokens--;
+	return true;
+}
 
 /*
  * handback.c. Writes a frame to the TAP of the port it came in by, within the limit of its reason.

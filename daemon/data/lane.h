@@ -7,6 +7,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "data/counters.h"
@@ -29,6 +30,7 @@ struct lane {
 	uint32_t n_replicas;     /* … of them, further copies */
 	uint32_t staged_bytes;
 	uint32_t staged_room;  /* of the tx ring, asked once a burst */
+	bool is_open;          /* … and it was asked in this one */
 	uint32_t refill_batch; /* refill only so many at once: amortises the ring's cache line */
 	/* w: worker, r: control */
 	struct lane_counters counters;
@@ -48,6 +50,8 @@ static inline void lane_init(struct lane *lane)
 	lane->kicks_per_turn = lane->xsk.is_zerocopy ? 1 : burst_kicks;
 	lane->refill_batch = MIN(32, lane->xsk.fill.size / 4);
 	lane->kick_pending = false;
+	lane->is_open = false;
+	lane->n_staged = lane->n_replicas = lane->staged_bytes = lane->staged_room = 0;
 	lane->n_fill = 0;
 	lane->n_tx = 0;
 }

@@ -16,6 +16,7 @@
 
 #include "data/burst.h"
 #include "kern/jiffies.h"
+#include "net/fib_atomic.h"
 #include "util/clock.h"
 
 #include "data/hot.h"
@@ -313,12 +314,52 @@ static void sample_residence(struct worker *worker)
 	counter_add(&worker->counters.residence_sum_ns, ns);
 }
 
+/*
+ * From here to the end of the turn the worker reads what control/tables.h publishes; the story is
+ * in worker.h. What earlier turns read is done with (release), and nothing that was retired before
+ * this generation can be found any more (acquire).
+ */
+static void read_tables(struct worker *worker)
+{
+	uint64_t generation =
+		atomic_load_explicit(&worker->set->view->generation, memory_order_acquire);
+
+	if (likely(atomic_load_explicit(&worker->tables_seen, memory_order_relaxed) !=
+		   WORKER_NOT_READING)) {
+		atomic_store_explicit(&worker->tables_seen, generation, memory_order_release);
+		return;
+	}
+	/*
+	 * Awake again: the tables must see it before we read a pointer, or we must see what they
+	 * replaced. Pairs with their fence between the two. (The store's own order is for
+	 * ThreadSanitizer, which does not know fences.)
+	 */
+	atomic_store_explicit(&worker->tables_seen, generation, memory_order_seq_cst);
+	FIB_FENCE(memory_order_seq_cst);
+}
+
+void worker_stop_reading(struct worker *worker)
+{
+	/* pairs with the tables' acquire: they may free all that we have read */
+	atomic_store_explicit(&worker->tables_seen, WORKER_NOT_READING, memory_order_release);
+}
+
+static __attribute__((noinline)) void begin_turn(struct worker *worker)
+{
+	if (worker->set->forward == WORKER_ROUTE)
+		read_tables(worker);
+	else
+		worker->now_s = (uint32_t)(worker->now_ns / NSEC_PER_SEC);
+}
+
 uint32_t worker_turn(struct worker *worker)
 {
 	const struct worker_set *set = worker->set;
 	uint32_t n_moved = 0;
 	bool received = false;
 
+	if (set->forward != WORKER_WIRE)
+		begin_turn(worker);
 	for (uint32_t i = 0; i < set->n_lanes; i++)
 		n_moved += lane_reap(set->routes[i].rx);
 
@@ -449,6 +490,8 @@ void worker_take_set(struct worker *worker)
 	for (uint32_t i = 0; i < next->n_lanes; i++)
 		next->routes[i].rx->kick_pending = next->routes[i].rx->n_tx > 0;
 	worker->set = next;
+	if (next->forward != WORKER_ROUTE)
+		worker_stop_reading(worker);
 	beat(worker);
 	publish_frames(worker);
 	/* pairs with the acquire in worker_seen(): control owns what the new set does not name */

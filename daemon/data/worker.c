@@ -37,6 +37,7 @@ void worker_init(struct worker *worker, const char *name, uint32_t cpu, uint64_t
 	worker->tick_ns = clock_tick_ns();
 	worker->beat_interval_ns = MIN(beat_interval_ns, WORKER_SLEEP_MAX_NS);
 	worker->residence_countdown = 1;
+	atomic_init(&worker->tables_seen, WORKER_NOT_READING);
 	strncpy(worker->name, name, sizeof(worker->name) - 1);
 }
 
@@ -84,6 +85,7 @@ static void sleep_for_work(struct worker *worker)
 	for (uint32_t i = 0; i < set->n_lanes; i++)
 		fds[i] = (struct pollfd){.fd = set->routes[i].rx->xsk.fd, .events = POLLIN};
 	counter_add(&worker->counters.sleeps, 1);
+	worker_stop_reading(worker);
 	(void)ppoll(fds, set->n_lanes, &timeout, NULL);
 }
 
@@ -106,6 +108,7 @@ static void loop(struct worker *worker)
 		else if (now_ns - worker->last_work_ns > worker->spin_ns)
 			sleep_for_work(worker);
 	}
+	worker_stop_reading(worker);
 }
 
 static int pin_to_cpu(uint32_t cpu)

@@ -18,6 +18,23 @@
  * through worker_set.beats[] into the heartbeat map of every port that it serves, where the XDP
  * program looks.
  *
+ * Tables. A worker that routes reads a route_view, whose parts the tables thread (control/tables.h)
+ * replaces and frees. What it may free it learns from tables_seen:
+ *
+ *   tables                                  worker
+ *   store pointers to new objects           turn: acquire view->generation = g
+ *   view->generation = g + 1  ──release──►        tables_seen = g  ──release──►  tables
+ *   seq_cst fence                                 … reads pointers; keeps none beyond the turn
+ *   acquire tables_seen of all workers      next turn: g + 1, and with it the new pointers
+ *
+ * An object that was taken out before generation g is free to go when every worker has been seen in
+ * g or later, or is WORKER_NOT_READING: asleep in poll, not running, or in a set that routes
+ * nothing. So a worker that sleeps holds nothing up. When it wakes it stores the generation, then a
+ * seq_cst fence, then it reads: of the two fences one is first, so either the tables see that it is
+ * awake and wait, or it sees what they have replaced. One that hangs within a turn holds up
+ * reclaiming; the tables bound that. A bridge's fdb retires nothing (net/fdb.h), and the pointer to
+ * it changes by set.
+ *
  * Removing a lane (design.md §4.5), with packets in flight: control empties the XSKMAP slot and
  * waits out a grace period, so nothing new comes in; the worker goes on as ever and thereby drains
  * rx and completes tx, while control watches xsk_rx_waiting() and the counters; then control
@@ -121,7 +138,7 @@ struct worker {
 	_Atomic uint64_t beat_at_ns;         /* clock_now_ns() of the latest beat */
 	/*
 	 * Generation of the route_view that the worker had read before this turn: it reaches
-	 * nothing that was retired earlier. WORKER_NOT_READING while it sleeps.
+	 * nothing that was retired earlier. WORKER_NOT_READING: see Tables above.
 	 */
 	_Atomic uint64_t tables_seen;
 	_Atomic int32_t tid;         /* 0 before the thread runs, and after its end */
@@ -197,6 +214,9 @@ void worker_take_set(struct worker *worker);
  * number of descriptors moved; 0 means that there was nothing to do.
  */
 uint32_t worker_turn(struct worker *worker);
+
+/* The worker holds nothing of the tables until its next turn: before it sleeps, and at its end. */
+void worker_stop_reading(struct worker *worker);
 
 /* Beats and publishes the frame states if a millisecond has passed since the last time. */
 void worker_housekeep(struct worker *worker);
