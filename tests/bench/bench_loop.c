@@ -11,13 +11,12 @@
  * Each figure is the median of RUNS runs, with the smallest and largest beside it; the candidates
  * take turns (A B C A B C), so that a slow phase of the machine meets them all.
  */
-#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "tests/bench/ticks.h"
 #include "tests/unit/loop_world.h"
-#include "util/clock.h"
 
 #define RUNS     15
 #define MAX_RING 2048
@@ -30,67 +29,6 @@ struct candidate {
 	struct world *world;
 	double ticks[RUNS];
 };
-
-#if defined(__x86_64__)
-static inline uint64_t ticks_now(void)
-{
-	uint32_t low, high;
-
-	/* Fenced on both sides: nothing of the turn may be outside, nothing else inside. */
-	__asm__ volatile("lfence\n\trdtsc\n\tlfence" : "=a"(low), "=d"(high) : : "memory");
-	return (uint64_t)high << 32 | low;
-}
-#else
-static inline uint64_t ticks_now(void)
-{
-	return clock_now_ns();
-}
-#endif
-
-static int compare_double(const void *a, const void *b)
-{
-	double x = *(const double *)a, y = *(const double *)b;
-
-	return x < y ? -1 : x > y;
-}
-
-/* The smallest of many: what two readings cost with nothing between them. */
-static uint64_t measure_overhead(void)
-{
-	uint64_t best = UINT64_MAX;
-
-	for (unsigned i = 0; i < 10000; i++) {
-		uint64_t start = ticks_now();
-		uint64_t n = ticks_now() - start;
-
-		best = MIN(best, n);
-	}
-	return best;
-}
-
-static double ticks_per_ns(void)
-{
-	uint64_t start_ns = clock_now_ns(), start = ticks_now(), now_ns;
-
-	do {
-		now_ns = clock_now_ns();
-	} while (now_ns - start_ns < 20 * NSEC_PER_MSEC);
-	return (double)(ticks_now() - start) / (double)(now_ns - start_ns);
-}
-
-static void pin(void)
-{
-	cpu_set_t allowed, one;
-	int cpu;
-
-	if (sched_getaffinity(0, sizeof(allowed), &allowed) < 0)
-		return;
-	for (cpu = CPU_SETSIZE - 1; cpu > 0 && !CPU_ISSET(cpu, &allowed); cpu--)
-		;
-	CPU_ZERO(&one);
-	CPU_SET(cpu, &one);
-	(void)sched_setaffinity(0, sizeof(one), &one);
-}
 
 static void play_kernel(struct candidate *candidate)
 {
@@ -162,7 +100,7 @@ static void print_results(struct candidate *candidates, size_t n, double per_ns,
 		struct candidate *c = &candidates[i];
 		double median, min, max;
 
-		qsort(c->ticks, RUNS, sizeof(c->ticks[0]), compare_double);
+		qsort(c->ticks, RUNS, sizeof(c->ticks[0]), ticks_compare);
 		median = c->ticks[RUNS / 2], min = c->ticks[0], max = c->ticks[RUNS - 1];
 		if (as_json)
 			printf("%s{\"name\": \"%s\", \"burst\": %u, \"ticks\": %.2f, \"min\": %.2f, "
@@ -204,8 +142,8 @@ int main(int argc, char **argv)
 			return 64;
 		}
 	}
-	pin();
-	overhead = measure_overhead();
+	ticks_pin();
+	overhead = ticks_overhead();
 	per_ns = ticks_per_ns();
 	for (size_t i = 0; i < ARRAY_SIZE(candidates); i++) {
 		set_up(&candidates[i]);

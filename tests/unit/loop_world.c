@@ -184,6 +184,7 @@ void world_check(const struct world *world)
 		n_forwarded += lane->counters.forwarded;
 		n_replicated += lane->counters.replicated;
 		n_tx += lane->counters.tx_packets;
+		assert(!lane->is_open && lane->n_staged == 0);
 	}
 	assert(n_forwarded + n_replicated == n_tx);
 }
