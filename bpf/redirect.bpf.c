@@ -1,23 +1,33 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * The XDP program of one port: sends each frame of an owned receive queue to the AF_XDP socket in
- * the queue's XSKMAP slot, and every other frame where the port's configuration says. It decides
- * from the queue number, the destination MAC and the worker's heartbeat alone; no header beyond
- * Ethernet is read, so a tagged or truncated frame is a frame like any other (a wire).
+ * the queue's XSKMAP slot, and every other frame where the port's configuration says. What it looks
+ * at depends on `config.forward`, a constant for the verifier, which removes the other modes:
+ *
+ *   wire    the destination MAC; a tagged or truncated frame is a frame like any other
+ *   bridge  the same, and the target of ARP and neighbour solicitations: what is this host's
+ *   route   Ethernet and IP header, then the gate (kern/gate.h): sent on is only what the kernel
+ *           would forward unchanged, as far as a table without next hops can tell; the rest passes
  *
  * One instance with maps of its own per port; kern/port_prog.c loads it. Runs in NAPI context, on
  * one CPU per receive queue in native mode.
  *
  * The program stores nothing on its stack: without CAP_PERFMON the verifier puts an lfence behind
- * such stores (spikes.md, change 3). Map keys are therefore pointers into read-only data: +15 ns
- * over a no-op against +18 with keys on the stack; +13 either way with CAP_PERFMON.
+ * such stores (spikes.md, change 3). Map keys are therefore pointers into read-only data or into
+ * the packet: +15 ns over a no-op against +18 with keys on the stack; +13 either way with
+ * CAP_PERFMON. For the same reason the gate's tables are arrays of one large value.
  */
 
 /* libbpf's headers need the kernel's types before them. */
 /* clang-format off */
 #include <linux/bpf.h>
+#include <linux/icmpv6.h>
 #include <linux/if_ether.h>
+#include <linux/in.h>
+#include <linux/ip.h>
+#include <linux/ipv6.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
 /* clang-format on */
@@ -36,6 +46,7 @@ const volatile __u32 queue_line[SLUICE_MAX_QUEUES] = {};
 
 /* Keys for map lookups. */
 static const volatile __u32 port_line = 0;
+static const volatile __u32 whole_table = 0;
 
 #define VERDICT_KEY(id, name, action, help) [SLUICE_V_##id] = SLUICE_V_##id,
 static const volatile __u32 verdict_key[SLUICE_V_N] = {SLUICE_VERDICTS(VERDICT_KEY)};
@@ -71,7 +82,44 @@ struct {
 	__type(value, __u64);
 } verdicts SEC(".maps");
 
-/* --- Program --------------------------------------------------------------------------------- */
+/*
+ * The gate. The loader puts the daemon's maps (kern/gate.c) in the place of these definitions when
+ * the port routes or bridges, and makes none when it does not: no code is left then that names one.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1);
+	__uint(key_size, sizeof(__u32));
+	__uint(value_size, SLUICE_GATE4_WORDS * sizeof(__u64));
+} gate4 SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1);
+	__uint(key_size, sizeof(__u32));
+	__uint(value_size, SLUICE_GATE6_WORDS * sizeof(__u64));
+} gate6 SEC(".maps");
+
+/* Address of this host, as in a packet -> the bridge's group, or SLUICE_NO_GROUP. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, SLUICE_MAX_LOCALS);
+	__uint(key_size, 4);
+	__uint(value_size, sizeof(__u32));
+} local4 SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, SLUICE_MAX_LOCALS);
+	__uint(key_size, 16);
+	__uint(value_size, sizeof(__u32));
+} local6 SEC(".maps");
+
+/* --- Verdicts -------------------------------------------------------------------------------- */
 
 #define ACTION_redirect XDP_REDIRECT
 #define ACTION_pass     XDP_PASS
@@ -118,7 +166,234 @@ static __always_inline bool is_worker_alive(const volatile struct sluice_heartbe
 	return age_jiffies <= (__s64)config.stall_jiffies && beat != 0;
 }
 
-static __always_inline int redirect_frame(const struct xdp_md *ctx)
+/* To the worker of its queue, if that is there to take it. */
+static __always_inline int redirect_frame(__u32 queue)
+{
+	const volatile struct sluice_heartbeat *line;
+
+	line = bpf_map_lookup_elem(&heartbeat, (const void *)&queue_line[queue]);
+	if (!line)
+		return verdict(SLUICE_V_INTERNAL);
+	if (!is_worker_alive(line))
+		return verdict(SLUICE_V_STALE);
+	if (bpf_redirect_map(&xsks, queue, config.fallback) != XDP_REDIRECT)
+		return verdict(SLUICE_V_NO_SOCKET);
+	return verdict(SLUICE_V_REDIRECT);
+}
+
+/* --- Wire ------------------------------------------------------------------------------------ */
+
+static __always_inline int wire_frame(const __u8 *data, __u32 queue)
+{
+	if (is_link_control(data)) {
+		if (data[5] == 0x01)
+			return verdict(SLUICE_V_PAUSE);
+		if (config.pass_control)
+			return verdict(SLUICE_V_CONTROL);
+	}
+	return redirect_frame(queue);
+}
+
+/* --- Route ----------------------------------------------------------------------------------- */
+
+/* Is the frame sent to the port's own address? A line without one is nobody's. */
+static __always_inline bool is_to_port(const __u8 *data,
+				       const volatile struct sluice_heartbeat *line)
+{
+	__u64 first8 = *(const __u64 *)data; /* destination, and two octets of the source */
+
+	return bpf_be64_to_cpu(first8 ^ line->mac) >> 16 == 0;
+}
+
+/* 0.0.0.0, 127/8, and from 224/4 on: multicast, reserved, broadcast. In host byte order. */
+static __always_inline bool is_special4(__u32 dst)
+{
+	return dst >= 0xe0000000 || dst >> 24 == 127 || dst == 0;
+}
+
+/*
+ * Whether the frame holds as much as the header says is left to the worker, which hands back what
+ * it does not: without CAP_PERFMON the verifier lets nobody add a variable to a packet pointer, and
+ * bpf_xdp_get_buff_len() costs every frame 12 ns.
+ */
+static __always_inline int route_ipv4(const __u8 *data, const __u8 *data_end,
+				      const volatile struct sluice_heartbeat *line, __u32 queue)
+{
+	const struct iphdr *ip = (const struct iphdr *)(data + ETH_HLEN);
+	const __u64 *words;
+	__u32 len, dst, class;
+
+	if ((const __u8 *)(ip + 1) > data_end || *(const __u8 *)ip != 0x45 || ip->ttl <= 1)
+		return verdict(SLUICE_V_CARE);
+	len = bpf_ntohs(ip->tot_len);
+	if (len < sizeof(*ip) || len > line->max_packet_len)
+		return verdict(SLUICE_V_CARE);
+	dst = bpf_ntohl(ip->daddr);
+	if (is_special4(dst))
+		return verdict(SLUICE_V_CARE);
+
+	words = bpf_map_lookup_elem(&gate4, (const void *)&whole_table);
+	if (!words)
+		return verdict(SLUICE_V_INTERNAL);
+	class = words[dst >> 13] >> (dst >> 8 & 31) * 2 & 3;
+	if (class == SLUICE_GATE_PASS)
+		return verdict(SLUICE_V_NO_GATE);
+	if (class == SLUICE_GATE_MIXED && bpf_map_lookup_elem(&local4, &ip->daddr))
+		return verdict(SLUICE_V_LOCAL);
+	return redirect_frame(queue);
+}
+
+/*
+ * Not a unicast address that is routed: multicast, link-local, or with 64 zero bits in front: the
+ * unspecified, the loopback, and mapped IPv4 addresses. `top` is the first half as a number.
+ */
+static __always_inline bool is_special6(__u64 top)
+{
+	return top == 0 || top >> 56 == 0xff || top >> 54 == 0xfe80 >> 6;
+}
+
+static __always_inline __u32 gate6_probe(const __u64 *words, __u64 top, __u32 bits)
+{
+	__u32 bit = sluice_gate6_bit(top >> (64 - bits) << (64 - bits), bits);
+
+	return (__u32)(words[bit / 64] >> bit % 64) & 1;
+}
+
+static __always_inline int route_ipv6(const __u8 *data, const __u8 *data_end,
+				      const volatile struct sluice_heartbeat *line, __u32 queue)
+{
+	const struct ipv6hdr *ip = (const struct ipv6hdr *)(data + ETH_HLEN);
+	const __u64 *words;
+	__u32 len;
+	__u64 top;
+
+	if ((const __u8 *)(ip + 1) > data_end || *(const __u8 *)ip >> 4 != 6 ||
+	    ip->hop_limit <= 1 || ip->nexthdr == IPPROTO_HOPOPTS)
+		return verdict(SLUICE_V_CARE);
+	len = sizeof(*ip) + bpf_ntohs(ip->payload_len);
+	if (len > line->max_packet_len)
+		return verdict(SLUICE_V_CARE);
+	top = bpf_be64_to_cpu(*(const __u64 *)&ip->daddr);
+	if (is_special6(top))
+		return verdict(SLUICE_V_CARE);
+
+	words = bpf_map_lookup_elem(&gate6, (const void *)&whole_table);
+	if (!words)
+		return verdict(SLUICE_V_INTERNAL);
+	/* All three at once: a branch for each costs more than the probes. */
+	if (!(gate6_probe(words, top, 48) | gate6_probe(words, top, 32) |
+	      gate6_probe(words, top, 16)))
+		return verdict(SLUICE_V_NO_GATE);
+	if (gate6_probe(words, top, 64) && bpf_map_lookup_elem(&local6, &ip->daddr))
+		return verdict(SLUICE_V_LOCAL);
+	return redirect_frame(queue);
+}
+
+/* Nothing is dropped here but for want of a worker: what is not understood is the kernel's. */
+static __always_inline int route_frame(const __u8 *data, const __u8 *data_end,
+				       const volatile struct sluice_heartbeat *line, __u32 queue)
+{
+	__u16 type = *(const __u16 *)(data + offsetof(struct ethhdr, h_proto));
+
+	if (is_link_control(data))
+		return verdict(SLUICE_V_CONTROL);
+	if (!is_to_port(data, line))
+		return verdict(SLUICE_V_NOT_ROUTED);
+	if (type == bpf_htons(ETH_P_IP)) {
+		if (!(line->routes & SLUICE_ROUTES_IPV4))
+			return verdict(SLUICE_V_POLICY);
+		return route_ipv4(data, data_end, line, queue);
+	}
+	if (type == bpf_htons(ETH_P_IPV6)) {
+		if (!(line->routes & SLUICE_ROUTES_IPV6))
+			return verdict(SLUICE_V_POLICY);
+		return route_ipv6(data, data_end, line, queue);
+	}
+	return verdict(SLUICE_V_NOT_ROUTED);
+}
+
+/* --- Bridge ---------------------------------------------------------------------------------- */
+
+/* ARP of IPv4 over Ethernet. <linux/if_arp.h> brings libc along, which this target has not. */
+struct arp_ipv4 {
+	__be16 format[4]; /* hardware, protocol, their lengths; operation */
+	__u8 sender_mac[6], sender_addr[4], target_mac[6], target_addr[4];
+};
+#define ARP_IPV4_FORMAT 0x000108000604
+_Static_assert(sizeof(struct arp_ipv4) == 28, "as on the wire");
+
+struct neighbour_solicitation {
+	struct ipv6hdr ip;
+	struct icmp6hdr icmp;
+	__u8 target[16];
+};
+_Static_assert(sizeof(struct neighbour_solicitation) == 64, "as on the wire");
+
+/*
+ * Keeps the compiler from making one lookup out of two, with a key at a variable distance: without
+ * CAP_PERFMON the verifier lets nobody add a variable to a packet pointer.
+ */
+#define OPAQUE(pointer)                           \
+	({                                        \
+		const void *_opaque = (pointer);  \
+		asm volatile("" : "+r"(_opaque)); \
+		_opaque;                          \
+	})
+
+/* The bridge's group, if an address of this host is asked for; else NULL. */
+static __always_inline const __u32 *arp_group(const __u8 *data, const __u8 *data_end)
+{
+	const struct arp_ipv4 *arp = (const struct arp_ipv4 *)(data + ETH_HLEN);
+
+	if ((const __u8 *)(arp + 1) > data_end ||
+	    bpf_be64_to_cpu(*(const __be64 *)arp->format) >> 16 != ARP_IPV4_FORMAT)
+		return NULL;
+	return bpf_map_lookup_elem(&local4, OPAQUE(arp->target_addr));
+}
+
+static __always_inline const __u32 *solicitation_group(const __u8 *data, const __u8 *data_end)
+{
+	const struct neighbour_solicitation *ns =
+		(const struct neighbour_solicitation *)(data + ETH_HLEN);
+
+	if ((const __u8 *)(ns + 1) > data_end || *(const __u8 *)ns >> 4 != 6 ||
+	    ns->ip.nexthdr != IPPROTO_ICMPV6 || ns->icmp.icmp6_type != 135)
+		return NULL;
+	return bpf_map_lookup_elem(&local6, OPAQUE(ns->target));
+}
+
+/*
+ * Frames to the port's own address, and questions to everybody for an address that this host has on
+ * this bridge. A question sent to one station is answered by that station.
+ */
+static __always_inline int bridge_frame(const __u8 *data, const __u8 *data_end,
+					const volatile struct sluice_heartbeat *line, __u32 queue)
+{
+	__u16 type = *(const __u16 *)(data + offsetof(struct ethhdr, h_proto));
+	const __u32 *group = NULL;
+
+	if (is_link_control(data)) {
+		if (data[5] == 0x01)
+			return verdict(SLUICE_V_PAUSE);
+		return verdict(SLUICE_V_CONTROL);
+	}
+	if (is_to_port(data, line))
+		return verdict(SLUICE_V_LOCAL);
+	if (!(data[0] & 1))
+		return redirect_frame(queue);
+	if (type == bpf_htons(ETH_P_ARP))
+		group = arp_group(data, data_end);
+	else if (type == bpf_htons(ETH_P_IPV6))
+		group = solicitation_group(data, data_end);
+	if (group && *group == config.group)
+		return verdict(SLUICE_V_LOCAL);
+	return redirect_frame(queue);
+}
+
+/* --- Program --------------------------------------------------------------------------------- */
+
+SEC("xdp")
+int sluice_redirect(struct xdp_md *ctx)
 {
 	const __u8 *data = (const __u8 *)(long)ctx->data;
 	const __u8 *data_end = (const __u8 *)(long)ctx->data_end;
@@ -134,30 +409,18 @@ static __always_inline int redirect_frame(const struct xdp_md *ctx)
 		return verdict(SLUICE_V_PASS_PORT);
 	if (queue >= SLUICE_MAX_QUEUES || queue_line[queue] == SLUICE_NO_WORKER)
 		return verdict(SLUICE_V_NO_WORKER);
-
 	if (data + ETH_HLEN > data_end)
 		return verdict(SLUICE_V_MALFORMED);
-	if (is_link_control(data)) {
-		if (data[5] == 0x01)
-			return verdict(SLUICE_V_PAUSE);
-		if (config.pass_control)
-			return verdict(SLUICE_V_CONTROL);
+
+	switch (config.forward) {
+	case SLUICE_FORWARD_WIRE:
+		return wire_frame(data, queue);
+	case SLUICE_FORWARD_ROUTE:
+		return route_frame(data, data_end, line, queue);
+	case SLUICE_FORWARD_BRIDGE:
+		return bridge_frame(data, data_end, line, queue);
 	}
-
-	line = bpf_map_lookup_elem(&heartbeat, (const void *)&queue_line[queue]);
-	if (!line)
-		return verdict(SLUICE_V_INTERNAL);
-	if (!is_worker_alive(line))
-		return verdict(SLUICE_V_STALE);
-	if (bpf_redirect_map(&xsks, queue, config.fallback) != XDP_REDIRECT)
-		return verdict(SLUICE_V_NO_SOCKET);
-	return verdict(SLUICE_V_REDIRECT);
-}
-
-SEC("xdp")
-int sluice_redirect(struct xdp_md *ctx)
-{
-	return redirect_frame(ctx);
+	return verdict(SLUICE_V_INTERNAL);
 }
 
 char LICENSE[] SEC("license") = "GPL";

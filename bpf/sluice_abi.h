@@ -83,13 +83,17 @@ enum sluice_gate_class {
 	SLUICE_GATE_MIXED, /* a part may, and local4 has to be asked */
 };
 
-/* 2^22 bits by hash of (bits, the first `bits` of the address): see sluice_gate6_bit(). */
-#define SLUICE_GATE6_BITS (1U << 22)
+/* One word has 32 of them. */
+#define SLUICE_GATE4_WORDS (1U << 19)
+
+/* Bits by hash of (bits, the first `bits` of the address): see sluice_gate6_bit(). */
+#define SLUICE_GATE6_BITS  (1U << 22)
+#define SLUICE_GATE6_WORDS (SLUICE_GATE6_BITS / 64)
 
 /*
- * The bit of a prefix of 16, 32 or 48 bits: `top` is the first 64 bits of the address as a number,
- * with what is behind the prefix cleared. Fibonacci hashing; the length goes in too, so that a /16
- * and the /32 of the same bits differ.
+ * The bit of a prefix of 16, 32 or 48 bits, and of a /64 in which this host has an address: `top`
+ * is the first 64 bits of the address as a number, with what is behind the prefix cleared.
+ * Fibonacci hashing; the length goes in too, so that a /16 and the /32 of the same bits differ.
  */
 static inline __u32 sluice_gate6_bit(__u64 top, __u32 bits)
 {

@@ -5,7 +5,8 @@
  * costs a hand-back, a wrong no the slow path; neither loses a frame.
  *
  *   IPv4   two bits per /24 (4 MiB), written through mmap
- *   IPv6   a filter of prefixes by hash: three probes, of the first 16, 32 and 48 bits (512 KiB)
+ *   IPv6   a filter of prefixes by hash: three probes, of the first 16, 32 and 48 bits (512 KiB); a
+ *          fourth, of 64, says whether this host has an address nearby
  *   local  addresses of this host, exact, each with the group of the port that carries it
  *
  * Thread: tables alone, after gate_new() (control). Capabilities: CAP_BPF, CAP_NET_ADMIN. Nothing
@@ -43,12 +44,14 @@ void gate_delete6(struct gate *gate, const uint8_t addr[16], unsigned len);
 
 /*
  * An address of this host. `group` is that of the bridge whose port carries it, or
- * SLUICE_NO_GROUP. Adding again replaces the group. gate_add_local4() also makes its /24 "mixed"
- * only if the caller says so by gate_set4(). -ENOSPC beyond SLUICE_MAX_LOCALS. One bpf(2).
+ * SLUICE_NO_GROUP. Adding again replaces the group. That the /24 of an IPv4 address has to be
+ * looked at ("mixed") the caller says by gate_set4(). -ENOSPC beyond SLUICE_MAX_LOCALS; -ENOENT:
+ * deleting what is not there. One bpf(2), two where a group is replaced.
  */
 int gate_add_local4(struct gate *gate, uint32_t addr_be, uint32_t group);
 int gate_add_local6(struct gate *gate, const uint8_t addr[16], uint32_t group);
 int gate_delete_local4(struct gate *gate, uint32_t addr_be);
 int gate_delete_local6(struct gate *gate, const uint8_t addr[16]);
 
+/* In all, kernel's and ours; of the counts behind the IPv6 filter what was ever touched. */
 size_t gate_bytes(const struct gate *gate);

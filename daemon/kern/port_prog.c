@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Loads bpf/redirect.bpf.c for one port, holds it to the interface, and reads and writes its maps.
- * The only file that includes the skeleton. Thread: control. A struct port_prog owns the skeleton
- * (program and map fds), the mapping of the heartbeat map and the link's fd.
+ * Holds the program of one port to its interface, and reads and writes its maps. Thread: control. A
+ * struct port_prog owns the skeleton (program and map fds) that port_prog_load.c made, the mapping
+ * of the heartbeat map and the link's fd.
  */
 #include "kern/port_prog.h"
 
@@ -10,18 +10,20 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
+#include <linux/if_ether.h>
 #include <linux/if_link.h>
 #include <redirect.skel.h>
-#include <stdarg.h>
 #include <string.h>
 #include <sys/mman.h>
 
 #include "kern/grace.h"
 #include "kern/pin.h"
+#include "kern/port_prog_load.h"
 #include "util/macros.h"
 
 struct port_prog {
 	struct redirect *skel;
+	struct redirect *twin; /* for port_prog_explain(), loaded when first asked; else NULL */
 	struct sluice_heartbeat *heartbeat; /* mapped: line 0 w: control; line 1 + w  w: worker w */
 	size_t heartbeat_bytes;
 	unsigned n_workers;
@@ -42,139 +44,18 @@ static void port_prog_freep(struct port_prog **prog)
 	port_prog_free(*prog);
 }
 
-/* --- libbpf's messages ----------------------------------------------------------------------- */
-
-/*
- * libbpf has one print function for the process, hence this one global buffer. The tail is kept:
- * the verifier says what is wrong at the end of a long log.
- */
-static char load_log[4096];
-static size_t load_log_length;
-
-static void load_log_append(const char *text, size_t length)
-{
-	const size_t room = sizeof(load_log) - 1;
-	size_t excess;
-
-	if (length > room) {
-		text += length - room;
-		length = room;
-	}
-	if (load_log_length + length > room) {
-		excess = load_log_length + length - room;
-		memmove(load_log, load_log + excess, load_log_length - excess);
-		load_log_length -= excess;
-	}
-	memcpy(load_log + load_log_length, text, length);
-	load_log_length += length;
-	load_log[load_log_length] = '\0';
-}
-
-static int keep_warnings(enum libbpf_print_level level, const char *format, va_list args)
-{
-	_cleanup_free_ char *text = NULL;
-	int length;
-
-	if (level != LIBBPF_WARN)
-		return 0;
-	length = vasprintf(&text, format, args);
-	if (length < 0) {
-		text = NULL;
-		return 0;
-	}
-	load_log_append(text, (size_t)length);
-	return length;
-}
-
-const char *port_prog_load_log(void)
-{
-	return load_log;
-}
-
 /* --- Loading --------------------------------------------------------------------------------- */
 
-static int check_spec(const struct port_prog_spec *spec)
-{
-	if (spec->n_queues < 1 || spec->n_queues > SLUICE_MAX_QUEUES ||
-	    spec->n_workers >= SLUICE_NO_WORKER || !spec->port[0])
-		return -EINVAL;
-	if (spec->config.fallback != XDP_PASS && spec->config.fallback != XDP_DROP)
-		return -EINVAL;
-	for (unsigned q = 0; q < spec->n_queues; q++) {
-		if (spec->queue_worker[q] != SLUICE_NO_WORKER &&
-		    spec->queue_worker[q] >= spec->n_workers)
-			return -EINVAL;
-	}
-	return 0;
-}
-
-static void set_rodata(struct redirect__rodata *rodata, const struct port_prog_spec *spec)
-{
-	rodata->config = spec->config;
-	for (unsigned q = 0; q < SLUICE_MAX_QUEUES; q++) {
-		uint16_t worker = q < spec->n_queues ? spec->queue_worker[q] : SLUICE_NO_WORKER;
-
-		rodata->queue_line[q] = worker == SLUICE_NO_WORKER ? SLUICE_NO_WORKER : 1u + worker;
-	}
-}
-
-/* The kernel answers EINVAL for a node that is not online. */
-static bool is_node_online(int node)
-{
-	char path[64];
-
-	if (node < 0)
-		return false;
-	(void)snprintf(path, sizeof(path), "/sys/devices/system/node/node%d", node);
-	return access(path, F_OK) == 0;
-}
-
-/* All maps live with one port, on its node; per-CPU maps have a node per CPU and refuse the flag.
- */
-static int set_map_nodes(struct bpf_object *object, int node)
-{
-	struct bpf_map *map;
-	int r = 0;
-
-	if (!is_node_online(node))
-		return 0;
-	bpf_object__for_each_map(map, object)
-	{
-		if (bpf_map__type(map) == BPF_MAP_TYPE_PERCPU_ARRAY)
-			continue;
-		r = bpf_map__set_map_flags(map, bpf_map__map_flags(map) | BPF_F_NUMA_NODE);
-		if (r == 0)
-			r = bpf_map__set_numa_node(map, (__u32)node);
-		if (r < 0)
-			return r;
-	}
-	return 0;
-}
-
-static int load_skeleton(struct port_prog *prog, const struct port_prog_spec *spec)
+static int read_prog_id(struct port_prog *prog)
 {
 	struct bpf_prog_info info = {};
 	__u32 size = sizeof(info);
-	int r;
+	int r = bpf_obj_get_info_by_fd(bpf_program__fd(prog->skel->progs.sluice_redirect), &info,
+				       &size);
 
-	prog->skel = redirect__open();
-	if (!prog->skel)
-		return -errno;
-	set_rodata(prog->skel->rodata, spec);
-	r = bpf_map__set_max_entries(prog->skel->maps.xsks, spec->n_queues);
 	if (r == 0)
-		r = bpf_map__set_max_entries(prog->skel->maps.heartbeat, 1 + spec->n_workers);
-	if (r == 0)
-		r = set_map_nodes(prog->skel->obj, spec->numa_node);
-	if (r == 0)
-		r = redirect__load(prog->skel);
-	if (r == 0)
-		r = bpf_obj_get_info_by_fd(bpf_program__fd(prog->skel->progs.sluice_redirect),
-					   &info, &size);
-	if (r < 0)
-		return r;
-	prog->id = info.id;
-	return 0;
+		prog->id = info.id;
+	return r;
 }
 
 static int map_heartbeat(struct port_prog *prog)
@@ -195,13 +76,6 @@ int port_prog_load(const struct port_prog_spec *spec, struct port_prog **ret_pro
 	_cleanup_(port_prog_freep) struct port_prog *prog = NULL;
 	int r;
 
-	load_log_length = 0;
-	load_log[0] = '\0';
-	(void)libbpf_set_print(keep_warnings);
-	r = check_spec(spec);
-	if (r < 0)
-		return r;
-
 	prog = calloc(1, sizeof(*prog));
 	if (!prog)
 		return -ENOMEM;
@@ -218,7 +92,9 @@ int port_prog_load(const struct port_prog_spec *spec, struct port_prog **ret_pro
 	if (!prog->percpu || !prog->port)
 		return -ENOMEM;
 
-	r = load_skeleton(prog, spec);
+	r = redirect_load(spec, &prog->skel);
+	if (r == 0)
+		r = read_prog_id(prog);
 	if (r == 0)
 		r = map_heartbeat(prog);
 	if (r < 0)
@@ -234,6 +110,7 @@ void port_prog_free(struct port_prog *prog)
 	close_fdp(&prog->link_fd);
 	if (prog->heartbeat)
 		(void)munmap(prog->heartbeat, prog->heartbeat_bytes);
+	redirect__destroy(prog->twin);
 	redirect__destroy(prog->skel);
 	free(prog->percpu);
 	free(prog->pin_path);
@@ -528,6 +405,55 @@ int port_prog_detach(struct port_prog *prog)
 	return r;
 }
 
+/* --- Explaining ------------------------------------------------------------------------------ */
+
+static int need_twin(struct port_prog *prog)
+{
+	return prog->twin ? 0 : redirect_load_twin(prog->skel, &prog->twin);
+}
+
+/* Which counter of the twin moved? One of them does: verdict() is the program's only way out. */
+static int moved_verdict(const uint64_t before[SLUICE_V_N], const uint64_t after[SLUICE_V_N],
+			 enum sluice_verdict *ret_verdict)
+{
+	for (unsigned reason = 0; reason < SLUICE_V_N; reason++) {
+		if (after[reason] != before[reason]) {
+			*ret_verdict = (enum sluice_verdict)reason;
+			return 0;
+		}
+	}
+	return -ENODATA;
+}
+
+int port_prog_explain(struct port_prog *prog, const void *frame, uint32_t len, uint32_t queue,
+		      enum sluice_verdict *ret_verdict, uint32_t *ret_action)
+{
+	uint64_t before[SLUICE_V_N], after[SLUICE_V_N];
+	struct xdp_md ctx = {
+		.data_end = len, .ingress_ifindex = prog->ifindex, .rx_queue_index = queue};
+	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = frame, .data_size_in = len, .ctx_in = &ctx,
+		    .ctx_size_in = sizeof(ctx), .repeat = 1);
+	int r;
+
+	if (len < ETH_HLEN)
+		return -EINVAL;
+	r = need_twin(prog);
+	if (r < 0)
+		return r;
+	r = read_verdicts(prog, bpf_map__fd(prog->twin->maps.verdicts), 0, before);
+	if (r == 0)
+		r = bpf_prog_test_run_opts(bpf_program__fd(prog->twin->progs.sluice_redirect),
+					   &opts);
+	if (r == 0)
+		r = read_verdicts(prog, bpf_map__fd(prog->twin->maps.verdicts), 0, after);
+	if (r == 0)
+		r = moved_verdict(before, after, ret_verdict);
+	if (r < 0)
+		return r;
+	*ret_action = opts.retval;
+	return 0;
+}
+
 /* --- While it runs --------------------------------------------------------------------------- */
 
 int port_prog_set_xsk(struct port_prog *prog, unsigned queue, int xsk_fd)
@@ -547,6 +473,11 @@ uint64_t *port_prog_beat(struct port_prog *prog, unsigned worker)
 	assert(worker < prog->n_workers);
 	/* u64 and __u64 are different types of one representation. */
 	return (uint64_t *)&prog->heartbeat[1 + worker].beat;
+}
+
+struct sluice_heartbeat *port_prog_line(struct port_prog *prog)
+{
+	return &prog->heartbeat[0];
 }
 
 void port_prog_set_detached(struct port_prog *prog, bool detached)

@@ -25,6 +25,7 @@
 
 #define SLUICE_PROG_NAME "sluice_redirect"
 
+struct gate;
 struct port_prog;
 
 struct port_prog_spec {
@@ -37,6 +38,9 @@ struct port_prog_spec {
 	unsigned n_queues;     /* 1 … SLUICE_MAX_QUEUES: size of the XSKMAP */
 	unsigned n_workers;    /* of the port's group: lines of the heartbeat map */
 	int numa_node;         /* of the device, for the port's maps; -1 = no preference */
+	/* of a port that routes or bridges, else NULL. The program shares its maps and keeps them
+	 * alive; it need not outlive this call. */
+	const struct gate *gate;
 };
 
 /* Why attaching failed, beyond the -errno, for a message that helps. */
@@ -91,11 +95,27 @@ int port_prog_clear_xsk(struct port_prog *prog, unsigned queue);
  */
 uint64_t *port_prog_beat(struct port_prog *prog, unsigned worker);
 
+/*
+ * Line 0, for the words that say what may be forwarded: routes, mac, max_packet_len. All zero at
+ * first: then nothing is. Stored by one thread, relaxed; seen by the next frame. Valid until
+ * port_prog_free().
+ */
+struct sluice_heartbeat *port_prog_line(struct port_prog *prog);
+
 /* The instant detach switch: one store, no system call, seen by the next frame. */
 void port_prog_set_detached(struct port_prog *prog, bool detached);
 
 /* Counts by verdict, summed over CPUs, since load. One bpf(2) batch or SLUICE_V_N lookups. */
 int port_prog_verdicts(struct port_prog *prog, uint64_t ret_counts[SLUICE_V_N]);
+
+/*
+ * What would the program do with this frame, had it come in by `queue` now? Asked of a second
+ * instance with the same maps, so nothing is counted and nothing moves. *ret_action: enum
+ * xdp_action. -EINVAL: shorter than an Ethernet header, longer than a page holds, or the interface
+ * has no such queue now. Syscalls: bpf(2); the first call also loads.
+ */
+int port_prog_explain(struct port_prog *prog, const void *frame, uint32_t len, uint32_t queue,
+		      enum sluice_verdict *ret_verdict, uint32_t *ret_action);
 
 /*
  * What the programs had counted whose place this one took over the pinned link (all of them, back

@@ -1,0 +1,231 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Makes an instance of bpf/redirect.bpf.c for one port out of what the plan says of it: constants,
+ * the sizes and nodes of its maps, and the daemon's gate in the place of its own. Keeps what libbpf
+ * said meanwhile. Thread: control.
+ */
+#include "kern/port_prog_load.h"
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <errno.h>
+#include <redirect.skel.h>
+#include <stdarg.h>
+#include <string.h>
+
+#include "kern/gate.h"
+#include "util/macros.h"
+
+static void redirect_freep(struct redirect **skel)
+{
+	redirect__destroy(*skel);
+}
+
+/* --- libbpf's messages ----------------------------------------------------------------------- */
+
+/*
+ * libbpf has one print function for the process, hence this one global buffer. The tail is kept:
+ * the verifier says what is wrong at the end of a long log.
+ */
+static char load_log[4096];
+static size_t load_log_length;
+
+static void load_log_append(const char *text, size_t length)
+{
+	const size_t room = sizeof(load_log) - 1;
+	size_t excess;
+
+	if (length > room) {
+		text += length - room;
+		length = room;
+	}
+	if (load_log_length + length > room) {
+		excess = load_log_length + length - room;
+		memmove(load_log, load_log + excess, load_log_length - excess);
+		load_log_length -= excess;
+	}
+	memcpy(load_log + load_log_length, text, length);
+	load_log_length += length;
+	load_log[load_log_length] = '\0';
+}
+
+static int keep_warnings(enum libbpf_print_level level, const char *format, va_list args)
+{
+	_cleanup_free_ char *text = NULL;
+	int length;
+
+	if (level != LIBBPF_WARN)
+		return 0;
+	length = vasprintf(&text, format, args);
+	if (length < 0) {
+		text = NULL;
+		return 0;
+	}
+	load_log_append(text, (size_t)length);
+	return length;
+}
+
+const char *port_prog_load_log(void)
+{
+	return load_log;
+}
+
+/* --- Loading --------------------------------------------------------------------------------- */
+
+static bool needs_gate(const struct port_prog_spec *spec)
+{
+	return spec->config.forward == SLUICE_FORWARD_ROUTE ||
+	       spec->config.forward == SLUICE_FORWARD_BRIDGE;
+}
+
+static int check_spec(const struct port_prog_spec *spec)
+{
+	if (spec->n_queues < 1 || spec->n_queues > SLUICE_MAX_QUEUES ||
+	    spec->n_workers >= SLUICE_NO_WORKER || !spec->port[0])
+		return -EINVAL;
+	if (spec->config.forward >= SLUICE_FORWARD_N || needs_gate(spec) != !!spec->gate)
+		return -EINVAL;
+	if (spec->config.fallback != XDP_PASS && spec->config.fallback != XDP_DROP)
+		return -EINVAL;
+	for (unsigned q = 0; q < spec->n_queues; q++) {
+		if (spec->queue_worker[q] != SLUICE_NO_WORKER &&
+		    spec->queue_worker[q] >= spec->n_workers)
+			return -EINVAL;
+	}
+	return 0;
+}
+
+static void set_rodata(struct redirect__rodata *rodata, const struct port_prog_spec *spec)
+{
+	rodata->config = spec->config;
+	for (unsigned q = 0; q < SLUICE_MAX_QUEUES; q++) {
+		uint16_t worker = q < spec->n_queues ? spec->queue_worker[q] : SLUICE_NO_WORKER;
+
+		rodata->queue_line[q] = worker == SLUICE_NO_WORKER ? SLUICE_NO_WORKER : 1u + worker;
+	}
+}
+
+/* The kernel answers EINVAL for a node that is not online. */
+static bool is_node_online(int node)
+{
+	char path[64];
+
+	if (node < 0)
+		return false;
+	(void)snprintf(path, sizeof(path), "/sys/devices/system/node/node%d", node);
+	return access(path, F_OK) == 0;
+}
+
+/*
+ * The maps that live with one port, on its node; per-CPU maps have a node per CPU and refuse the
+ * flag, and those of the gate exist already.
+ */
+static int set_map_nodes(struct bpf_object *object, int node)
+{
+	struct bpf_map *map;
+	int r = 0;
+
+	if (!is_node_online(node))
+		return 0;
+	bpf_object__for_each_map(map, object)
+	{
+		if (bpf_map__type(map) == BPF_MAP_TYPE_PERCPU_ARRAY || bpf_map__fd(map) >= 0)
+			continue;
+		r = bpf_map__set_map_flags(map, bpf_map__map_flags(map) | BPF_F_NUMA_NODE);
+		if (r == 0)
+			r = bpf_map__set_numa_node(map, (__u32)node);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+/*
+ * In the place of a map: the one behind `fd`, or none (-1). None is right where the verifier takes
+ * out all code that names the map.
+ */
+static int set_map_fd(struct bpf_map *map, int fd)
+{
+	return fd >= 0 ? bpf_map__reuse_fd(map, fd) : bpf_map__set_autocreate(map, false);
+}
+
+static int set_gate(struct redirect *skel, const struct gate *gate)
+{
+	const struct gate_fds fds = gate ? gate_fds(gate) : (struct gate_fds){-1, -1, -1, -1};
+	int r = set_map_fd(skel->maps.gate4, fds.gate4);
+
+	if (r == 0)
+		r = set_map_fd(skel->maps.gate6, fds.gate6);
+	if (r == 0)
+		r = set_map_fd(skel->maps.local4, fds.local4);
+	if (r == 0)
+		r = set_map_fd(skel->maps.local6, fds.local6);
+	return r;
+}
+
+int redirect_load(const struct port_prog_spec *spec, struct redirect **ret_skel)
+{
+	_cleanup_(redirect_freep) struct redirect *skel = NULL;
+	int r;
+
+	load_log_length = 0;
+	load_log[0] = '\0';
+	(void)libbpf_set_print(keep_warnings);
+	r = check_spec(spec);
+	if (r < 0)
+		return r;
+
+	skel = redirect__open();
+	if (!skel)
+		return -errno;
+	set_rodata(skel->rodata, spec);
+	r = bpf_map__set_max_entries(skel->maps.xsks, spec->n_queues);
+	if (r == 0)
+		r = bpf_map__set_max_entries(skel->maps.heartbeat, 1 + spec->n_workers);
+	if (r == 0)
+		r = set_gate(skel, spec->gate);
+	if (r == 0)
+		r = set_map_nodes(skel->obj, spec->numa_node);
+	if (r == 0)
+		r = redirect__load(skel);
+	if (r < 0)
+		return r;
+	*ret_skel = TAKE_PTR(skel);
+	return 0;
+}
+
+static int share_maps(struct redirect *skel, const struct redirect *live)
+{
+	const struct {
+		struct bpf_map *map, *of_live;
+	} shared[] = {
+		{skel->maps.xsks, live->maps.xsks},
+		{skel->maps.heartbeat, live->maps.heartbeat},
+		{skel->maps.gate4, live->maps.gate4},
+		{skel->maps.gate6, live->maps.gate6},
+		{skel->maps.local4, live->maps.local4},
+		{skel->maps.local6, live->maps.local6},
+	};
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(shared); i++)
+		r = set_map_fd(shared[i].map, bpf_map__fd(shared[i].of_live));
+	return r;
+}
+
+int redirect_load_twin(const struct redirect *live, struct redirect **ret_skel)
+{
+	_cleanup_(redirect_freep) struct redirect *skel = redirect__open();
+	int r;
+
+	if (!skel)
+		return -errno;
+	*skel->rodata = *live->rodata;
+	r = share_maps(skel, live);
+	if (r == 0)
+		r = redirect__load(skel);
+	if (r < 0)
+		return r;
+	*ret_skel = TAKE_PTR(skel);
+	return 0;
+}

@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Loading, for port_prog.c alone: an instance of bpf/redirect.bpf.c as a skeleton, attached to
+ * nothing. The caller destroys it. Syscalls: bpf(2). port_prog_load_log() has the messages.
+ */
+#pragma once
+
+#include "kern/port_prog.h" /* also for the skeleton, which has the types of sluice_abi.h */
+
+struct redirect;
+
+int redirect_load(const struct port_prog_spec *spec, struct redirect **ret_skel);
+
+/* A second instance that sees what `live` sees, worker by worker, but counts on its own. */
+int redirect_load_twin(const struct redirect *live, struct redirect **ret_skel);
