@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <linux/bpf.h>
 #include <linux/capability.h>
+#include <linux/if_ether.h>
 #include <sched.h>
 #include <stdbool.h>
 #include <string.h>
@@ -18,6 +19,7 @@
 #include <sys/wait.h>
 
 #include "bpf_env.h"
+#include "kern/gate.h"
 #include "util/clock.h"
 #include "util/macros.h"
 
@@ -25,17 +27,35 @@
 
 struct path {
 	const char *name;
-	bool is_pass_port, is_detached, has_beat, has_socket;
-	uint8_t dst_first; /* of the destination MAC; 01 makes it a pause frame */
+	enum sluice_forward forward;
+	bool is_detached, has_beat, has_socket;
+	uint8_t dst_first; /* of the destination MAC; 01 makes it a pause frame, 0 is the port */
+	uint16_t type;
+	uint8_t dst[16]; /* of the IP packet */
 };
 
+#define ALIVE .has_beat = true, .has_socket = true
+#define WIRE  .forward = SLUICE_FORWARD_WIRE
+#define ROUTE .forward = SLUICE_FORWARD_ROUTE, ALIVE
+#define IPV4  .type = ETH_P_IP
+#define IPV6  .type = ETH_P_IPV6
+
 static const struct path paths[] = {
-	{.name = "redirect", .has_beat = true, .has_socket = true, .dst_first = 0x02},
-	{.name = "no_socket", .has_beat = true, .dst_first = 0x02},
-	{.name = "stale", .has_socket = true, .dst_first = 0x02},
-	{.name = "pause", .dst_first = 0x01},
-	{.name = "pass_port", .is_pass_port = true, .dst_first = 0x02},
-	{.name = "detached", .is_detached = true, .dst_first = 0x02},
+	{.name = "redirect", WIRE, ALIVE},
+	{.name = "no_socket", WIRE, .has_beat = true},
+	{.name = "stale", WIRE, .has_socket = true},
+	{.name = "pause", WIRE, .dst_first = 0x01},
+	{.name = "pass_port", .forward = SLUICE_FORWARD_PASS},
+	{.name = "detached", WIRE, .is_detached = true},
+	{.name = "route4_ours", ROUTE, IPV4, .dst = {198, 51, 100, 1}},
+	{.name = "route4_mixed", ROUTE, IPV4, .dst = {203, 0, 113, 9}},
+	{.name = "route4_local", ROUTE, IPV4, .dst = {203, 0, 113, 1}},
+	{.name = "route4_no_gate", ROUTE, IPV4, .dst = {192, 0, 2, 1}},
+	{.name = "route_arp", ROUTE, .type = ETH_P_ARP},
+	{.name = "route6", ROUTE, IPV6, .dst = {0x20, 0x01, 0x0d, 0xb8, 0, 1, [15] = 9}},
+	{.name = "route6_no_gate", ROUTE, IPV6, .dst = {0x20, 0x01, 0x0d, 0xb9}},
+	{.name = "bridge", .forward = SLUICE_FORWARD_BRIDGE, ALIVE, .dst_first = 0x06},
+	{.name = "bridge_local", .forward = SLUICE_FORWARD_BRIDGE, ALIVE},
 };
 #define N_PATHS ARRAY_SIZE(paths)
 
@@ -45,21 +65,45 @@ static void die(const char *what, int error)
 	exit(EXIT_FAILURE);
 }
 
-static uint32_t load_path(const struct path *path)
+/* The rest as in a pause frame, whose first octet differs. */
+#define MAC_REST(first) first, 0x80, 0xc2, 0, 0, 1
+
+static struct gate *make_gate(void)
+{
+	static const uint8_t local[4] = {203, 0, 113, 1}, prefix[16] = {0x20, 0x01, 0x0d, 0xb8};
+	struct gate *gate;
+	uint32_t local_be;
+	int r = gate_new(&gate);
+
+	if (r < 0)
+		die("gate_new", -r);
+	memcpy(&local_be, local, sizeof(local_be));
+	gate_set4(gate, 0xc63364, 1, SLUICE_GATE_OURS);
+	gate_set4(gate, 0xcb0071, 1, SLUICE_GATE_MIXED);
+	r = gate_add_local4(gate, local_be, SLUICE_NO_GROUP);
+	if (r == 0)
+		r = gate_add6(gate, prefix, 32);
+	if (r < 0)
+		die("gate", -r);
+	return gate;
+}
+
+static uint32_t load_path(const struct path *path, const struct gate *gate)
 {
 	static const uint16_t queue_worker[] = {0};
 	const struct port_prog_spec spec = {
 		.port = "bench",
 		.ifindex = 1,
-		.config = {.forward =
-				   path->is_pass_port ? SLUICE_FORWARD_PASS : SLUICE_FORWARD_WIRE,
+		.config = {.forward = path->forward,
 			   .fallback = XDP_PASS,
 			   .stall_jiffies = 600 * clock_kernel_hz()},
 		.queue_worker = queue_worker,
 		.n_queues = 1,
 		.n_workers = 1,
 		.numa_node = -1,
+		.gate = path->forward >= SLUICE_FORWARD_ROUTE ? gate : NULL,
 	};
+	static const uint8_t mac[8] = {MAC_REST(0x02)};
 	struct port_prog *prog;
 	int r = port_prog_load(&spec, &prog);
 
@@ -67,6 +111,9 @@ static uint32_t load_path(const struct path *path)
 		die("load", -r);
 	if (path->has_beat)
 		env_beat(prog, 0);
+	memcpy(&port_prog_line(prog)->mac, mac, sizeof(mac));
+	port_prog_line(prog)->routes = SLUICE_ROUTES_IPV4 | SLUICE_ROUTES_IPV6;
+	port_prog_line(prog)->max_packet_len = 1500;
 	port_prog_set_detached(prog, path->is_detached);
 	if (path->has_socket)
 		r = port_prog_set_xsk(prog, 0, socket(AF_XDP, SOCK_RAW | SOCK_CLOEXEC, 0));
@@ -101,12 +148,14 @@ static pid_t start_loader(uint64_t capabilities, uint32_t ret_ids[N_PATHS], int 
 	if (pid < 0)
 		die("fork", errno);
 	if (pid == 0) {
+		struct gate *gate;
 		char byte;
 
 		(void)close(until[1]);
 		keep_capabilities(capabilities);
+		gate = make_gate();
 		for (size_t i = 0; i < N_PATHS; i++) {
-			uint32_t id = load_path(&paths[i]);
+			uint32_t id = load_path(&paths[i], gate);
 
 			if (write(ids[1], &id, sizeof(id)) != sizeof(id))
 				_exit(1);
@@ -124,12 +173,37 @@ static pid_t start_loader(uint64_t capabilities, uint32_t ret_ids[N_PATHS], int 
 	return pid;
 }
 
+static void fill_packet(uint8_t *packet, const struct path *path)
+{
+	static const uint8_t ipv4[16] = {0x45, 0, 0, 60, 0, 0, 0, 0, 64, 17, 0, 0, 10, 0, 0, 1};
+	static const uint8_t ipv6[24] = {0x60, 0, 0, 0, 0, 20, 17, 64, 0x20, 0x01, 0x0d, 0xb8};
+
+	if (path->type == ETH_P_IP) {
+		memcpy(packet, ipv4, sizeof(ipv4));
+		memcpy(packet + sizeof(ipv4), path->dst, 4);
+	} else if (path->type == ETH_P_IPV6) {
+		memcpy(packet, ipv6, sizeof(ipv6));
+		memcpy(packet + sizeof(ipv6), path->dst, 16);
+	}
+}
+
 static int run_ns(int prog_fd, const struct path *path, int repeat)
 {
-	uint8_t frame[60] = {path->dst_first, 0x80, 0xc2, 0, 0, 1, 0x02, 0, 0, 0, 0, 0x0b, 0x08};
+	uint8_t frame[74] = {MAC_REST(path->dst_first ? path->dst_first : 0x02),
+			     0x02,
+			     0,
+			     0,
+			     0,
+			     0,
+			     0x0b,
+			     (uint8_t)(path->type >> 8),
+			     (uint8_t)path->type};
 	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = frame, .data_size_in = sizeof(frame),
 		    .repeat = repeat);
-	int r = bpf_prog_test_run_opts(prog_fd, &opts);
+	int r;
+
+	fill_packet(frame + ETH_HLEN, path);
+	r = bpf_prog_test_run_opts(prog_fd, &opts);
 
 	if (r < 0)
 		die("BPF_PROG_TEST_RUN", -r);
@@ -160,7 +234,7 @@ static void measure(const char *title, uint64_t capabilities, int n_rounds, int 
 		}
 		qsort(noop_ns, (size_t)n_rounds, sizeof(*noop_ns), compare_ints);
 		qsort(extra_ns, (size_t)n_rounds, sizeof(*extra_ns), compare_ints);
-		(void)printf("%-16s %-10s %+d ns over a no-op of %d ns (median of %d; %d … %d)\n",
+		(void)printf("%-16s %-14s %+d ns over a no-op of %d ns (median of %d; %d … %d)\n",
 			     title, paths[i].name, extra_ns[n_rounds / 2], noop_ns[n_rounds / 2],
 			     n_rounds, extra_ns[0], extra_ns[n_rounds - 1]);
 	}

@@ -1,30 +1,18 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The fixtures of test_redirect.c: frames, and for each the state of the port and the verdict it
- * must get. Included there alone.
+ * The fixtures of test_redirect.c for a wire, and for what all ports have in common: frames, and
+ * for each the state of the port and the verdict it must get.
  */
 #pragma once
 
 #include <linux/bpf.h>
-#include <stdbool.h>
-#include <stdint.h>
 
 #include "bpf/sluice_abi.h"
-
-/* Queues of the port under test: 0 and 1 are owned, 2 is not, 3 is outside the plan. */
-#define N_DEVICE_QUEUES 4
-#define N_PLAN_QUEUES   3
-static const uint16_t queue_worker[N_PLAN_QUEUES] = {0, 1, SLUICE_NO_WORKER};
-#define N_WORKERS 2
+#include "redirect_env.h"
 
 /* --- Frames ---------------------------------------------------------------------------------- */
 
-struct frame {
-	uint32_t size_bytes;
-	uint8_t head[32]; /* the rest is a pattern */
-};
-
-#define UNICAST 0x02, 0, 0, 0, 0, 0x0a, 0x02, 0, 0, 0, 0, 0x0b
+#define UNICAST PORT_MAC, 0x02, 0, 0, 0, 0, 0x0b
 #define TO(...) __VA_ARGS__, 0x02, 0, 0, 0, 0, 0x0b
 
 static const struct frame untagged = {60, {UNICAST, 0x08, 0x00, 0x45}};
@@ -60,30 +48,7 @@ static const struct frame near_byte0 = {60, {TO(0x00, 0x80, 0xc2, 0, 0, 0x01), 0
 /* MAC control by type, but to a station: a frame like any other. */
 static const struct frame unicast_8808 = {60, {UNICAST, 0x88, 0x08, 0x00, 0x01}};
 
-static uint8_t *frame_bytes(const struct frame *frame, uint8_t bytes[4096])
-{
-	for (uint32_t i = 0; i < frame->size_bytes; i++)
-		bytes[i] = i < sizeof(frame->head) ? frame->head[i] : (uint8_t)(i * 7 + 3);
-	return bytes;
-}
-
 /* --- Cases ----------------------------------------------------------------------------------- */
-
-struct verdict_case {
-	const char *name;
-	const struct frame *frame;
-	enum sluice_verdict verdict;
-	uint32_t action;
-	/* What differs from a forwarding port whose workers beat and whose sockets are bound. */
-	uint32_t queue;
-	bool is_pass_port;
-	bool is_detached;
-	bool has_pass_control;
-	bool drops; /* on_failure = drop */
-	bool never_beat;
-	bool has_no_socket;
-	bool is_wide; /* received on an interface with more queues than SLUICE_MAX_QUEUES */
-};
 
 /* clang-format off */
 #define VERDICT_CASES(X)                                                                           \
