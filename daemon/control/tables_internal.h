@@ -207,13 +207,33 @@ bool locals_in_slot24(const struct locals *locals, uint32_t slot24);
 struct fdbs;
 
 int fdbs_new(struct fdbs **ret_fdbs);
+/* No worker reads any more. */
 void fdbs_free(struct fdbs *fdbs);
-/* Databases of bridges that stay keep what they learnt; ports are renumbered by name. */
+
+/*
+ * Bridges that stay, by name, keep what they learnt behind ports that stay, by name. Where places
+ * or max_entries changed that is a new database (fdbs_find() tells): sets published from now on
+ * must name it, and the old one is freed when every worker has taken up such a set. -ENOMEM: all is
+ * as it was.
+ */
 int fdbs_configure(struct fdbs *fdbs, const struct tables_config *config);
 struct fdb *fdbs_find(struct fdbs *fdbs, const char *bridge);
-/* Drains the learn rings of all workers, bounded by learn_per_s of each bridge. */
+
+/*
+ * Drains the learn rings of all workers (what exceeds learn_per_s of its bridge is counted, and
+ * left out) and asks each worker to write its eventfd when there is more: to be called when one of
+ * these, worker->learn->eventfd, is readable.
+ */
 void fdbs_drain(struct fdbs *fdbs, uint64_t now_ns);
+
+/* A port's link went down: what was learnt behind it is forgotten at once, as Linux does. */
+void fdbs_port_down(struct fdbs *fdbs, uint32_t place, uint64_t now_ns);
+
 /* Once a second. */
 void fdbs_age(struct fdbs *fdbs, uint64_t now_ns);
 void fdbs_report(const struct fdbs *fdbs, struct report_tables *ret_report);
-struct json_object *fdbs_json(const struct fdbs *fdbs, const char *bridge, uint32_t max);
+
+/* An array of {bridge, mac, port, static, age_s}, of one bridge or (NULL) of all. NULL: no memory.
+ */
+struct json_object *fdbs_json(const struct fdbs *fdbs, const char *bridge, uint32_t max,
+			      uint64_t now_ns);
