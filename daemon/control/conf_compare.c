@@ -10,7 +10,7 @@
 #include "control/conf_value.h"
 #include "util/macros.h"
 
-static char *value_text(const struct conf_key *key, const struct conf *conf)
+static char *value_text(const struct conf_key *key, const void *section)
 {
 	char *text = NULL;
 	size_t size;
@@ -18,12 +18,14 @@ static char *value_text(const struct conf_key *key, const struct conf *conf)
 
 	if (!out)
 		return NULL;
-	conf_value_print(key, &conf->daemon, out);
+	conf_value_print(key, section, out);
 	(void)fclose(out);
 	return text;
 }
 
-unsigned conf_restart_changes(const struct conf *old, const struct conf *new, FILE *out)
+/* Keys of one section, those of `reload` only; `title` is what stands in the brackets. */
+static unsigned compare(enum conf_section_kind kind, enum conf_reload reload, const char *title,
+			const void *old, const void *new, FILE *out)
 {
 	unsigned n = 0;
 
@@ -31,16 +33,41 @@ unsigned conf_restart_changes(const struct conf *old, const struct conf *new, FI
 		const struct conf_key *key = &conf_keys[i];
 		_cleanup_free_ char *before = NULL, *after = NULL;
 
-		/* Ports come and go by reload; only [daemon] has keys that need a restart. */
-		if (key->section != CONF_SECTION_DAEMON || key->reload != CONF_RELOAD_RESTART ||
-		    !key->in_conf)
+		if (key->section != kind || key->reload != reload || !key->in_conf)
 			continue;
 		before = value_text(key, old);
 		after = value_text(key, new);
 		if (!before || !after || strcmp(before, after) == 0)
 			continue;
-		fprintf(out, "[daemon] %s: %s -> %s\n", key->name, before, after);
+		fprintf(out, "[%s] %s: %s -> %s\n", title, key->name, before[0] ? before : "none",
+			after[0] ? after : "none");
 		n++;
 	}
 	return n;
+}
+
+unsigned conf_table_changes(const struct conf *old, const struct conf *new, FILE *out)
+{
+	unsigned n = compare(CONF_SECTION_ROUTE, CONF_RELOAD_LIVE, "route", &old->route,
+			     &new->route, out);
+
+	for (unsigned i = 0; i < old->n_bridges; i++) {
+		for (unsigned j = 0; j < new->n_bridges; j++) {
+			char title[CONF_NAME_BYTES + 8];
+
+			if (strcmp(old->bridges[i].name, new->bridges[j].name) != 0)
+				continue;
+			(void)snprintf(title, sizeof(title), "bridge %s", new->bridges[j].name);
+			n += compare(CONF_SECTION_BRIDGE, CONF_RELOAD_LIVE, title, &old->bridges[i],
+				     &new->bridges[j], out);
+		}
+	}
+	return n;
+}
+
+unsigned conf_restart_changes(const struct conf *old, const struct conf *new, FILE *out)
+{
+	/* Ports come and go by reload; only [daemon] has keys that need a restart. */
+	return compare(CONF_SECTION_DAEMON, CONF_RELOAD_RESTART, "daemon", &old->daemon,
+		       &new->daemon, out);
 }

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What a reload may not change: keys whose class in conf_keys.h is `restart`. Pure. */
+/*
+ * What a reload may not change, keys whose class in conf_keys.h is `restart`, and what it changes
+ * without touching a port. Pure.
+ */
 #pragma once
 
 #include <stdio.h>
@@ -11,3 +14,6 @@ struct conf;
  * Thread: control.
  */
 unsigned conf_restart_changes(const struct conf *old, const struct conf *new, FILE *out);
+
+/* The same for [route], and for bridges that are in both: keys that no port shows. */
+unsigned conf_table_changes(const struct conf *old, const struct conf *new, FILE *out);

@@ -54,6 +54,17 @@ static uint64_t beat_interval_ns(const struct plan *plan, uint32_t group)
 	return MIN(shortest_ns / 4, WORKER_SLEEP_MAX_NS);
 }
 
+static void free_worker(struct live_worker *worker)
+{
+	for (uint32_t u = 0; u < worker->worker.n_umems; u++)
+		umem_fini(&worker->worker.umems[u]);
+	crew_free_set(worker->set);
+	for (size_t i = 0; i < ARRAY_SIZE(worker->spares); i++)
+		crew_free_set(worker->spares[i]);
+	learn_ring_free(worker->worker.learn);
+	free(worker);
+}
+
 struct live_worker *crew_new_worker(const struct plan *plan, uint32_t index)
 {
 	const struct plan_worker *plan_worker = &plan->workers[index];
@@ -63,18 +74,20 @@ struct live_worker *crew_new_worker(const struct plan *plan, uint32_t index)
 	if (!worker)
 		return NULL;
 	memset(worker, 0, sizeof(*worker));
-	for (size_t i = 0; i < ARRAY_SIZE(worker->spares); i++) {
-		worker->spares[i] = calloc(1, sizeof(*worker->spares[i]));
-		if (!worker->spares[i]) {
-			free(worker->spares[0]);
-			free(worker);
-			return NULL;
-		}
-	}
+	for (size_t i = 0; i < ARRAY_SIZE(worker->spares); i++)
+		worker->spares[i] = crew_new_set(plan, index);
 	snprintf(name, sizeof(name), "sluice-w%u", plan_worker->number);
 	worker_init(&worker->worker, name, plan_worker->cpu,
 		    beat_interval_ns(plan, plan_worker->group));
-	return worker;
+	if (worker->spares[0] && worker->spares[1]) {
+		enum worker_forward forward = worker->spares[0]->forward;
+
+		worker->reads_tables = forward != WORKER_WIRE;
+		if (forward != WORKER_BRIDGE || learn_ring_new(&worker->worker.learn) == 0)
+			return worker;
+	}
+	free_worker(worker);
+	return NULL;
 }
 
 /* Both copying modes bind with XDP_COPY and can share a UMEM. */
@@ -207,13 +220,6 @@ void crew_reclaim(struct live_worker *worker, uint32_t umem, uint8_t tag)
 
 /* --- Sets ------------------------------------------------------------------------------------ */
 
-struct set_request {
-	const struct engine *engine;
-	uint32_t worker_index;
-	const bool *closing; /* per plan port, or NULL */
-	bool drop_closing;
-};
-
 static bool is_closing(const struct set_request *request, uint32_t port)
 {
 	return request->closing && request->closing[port];
@@ -257,6 +263,8 @@ static void add_routes(const struct set_request *request, struct worker_set *set
 			.rx = &live->lane,
 			.out = out_lane(request, lane),
 			.max_len = peer == PLAN_NONE ? 0 : plan->ports[peer].link.mtu + ETH_HLEN,
+			.port = (uint16_t)lane->port,
+			.out_number = (uint16_t)lane->out_number,
 		};
 	}
 }
@@ -300,7 +308,7 @@ static struct worker_set *take_spare(struct live_worker *worker)
 	struct worker_set *set =
 		worker->spares[0] ? TAKE_PTR(worker->spares[0]) : TAKE_PTR(worker->spares[1]);
 
-	memset(set, 0, sizeof(*set));
+	crew_clear_set(set);
 	return set;
 }
 
@@ -353,6 +361,7 @@ int crew_publish(struct engine *engine, uint32_t worker_index, const bool *closi
 		return 0; /* no port of the group has been built yet */
 	set = take_spare(worker);
 	add_routes(&request, set);
+	crew_add_ports(&request, set);
 	add_beats(&request, set);
 	add_reclaims(worker, set);
 	atomic_store_explicit(
@@ -416,21 +425,25 @@ bool crew_welcome_back(struct engine *engine)
 	return any;
 }
 
+void crew_stop_worker(struct engine *engine, struct live_worker *worker)
+{
+	if (!worker->hangs && worker_stop(&worker->worker, TAKE_UP_NS) < 0)
+		abandon(engine, worker);
+}
+
 void crew_free_worker(struct engine *engine, struct live_worker *worker)
 {
-	if (!worker || worker->hangs)
+	if (!worker)
 		return;
-	if (worker_stop(&worker->worker, TAKE_UP_NS) < 0) {
-		abandon(engine, worker);
+	crew_stop_worker(engine, worker);
+	if (worker->hangs) {
+		/* In no plan any more, but the tables must go on waiting for it. */
+		worker->next_left = engine->left_behind;
+		engine->left_behind = worker;
 		return;
 	}
 	close_held(worker);
-	for (uint32_t u = 0; u < worker->worker.n_umems; u++)
-		umem_fini(&worker->worker.umems[u]);
-	free(worker->set);
-	for (size_t i = 0; i < ARRAY_SIZE(worker->spares); i++)
-		free(worker->spares[i]);
-	free(worker);
+	free_worker(worker);
 }
 
 void crew_forget_port(struct engine *engine, const struct live_port *port)

@@ -65,6 +65,7 @@ static bool keeps_pin(const struct plan *new, uint32_t new_index)
 struct next {
 	struct live_port **ports;
 	struct live_worker **workers;
+	bool *leaving; /* of the workers now */
 };
 
 static void free_next(struct engine *engine, struct next *next, const struct plan *new,
@@ -80,6 +81,7 @@ static void free_next(struct engine *engine, struct next *next, const struct pla
 	}
 	free(next->ports);
 	free(next->workers);
+	free(next->leaving);
 }
 
 /* All that can fail for lack of memory, before anything is closed. */
@@ -89,8 +91,9 @@ static int prepare_next(struct engine *engine, const struct plan *new, const str
 	struct next next = {
 		.ports = calloc(MAX(new->n_ports, 1), sizeof(*next.ports)),
 		.workers = calloc(MAX(new->n_workers, 1), sizeof(*next.workers)),
+		.leaving = engine_alloc_flags(engine_n_workers(engine)),
 	};
-	bool ok = next.ports && next.workers;
+	bool ok = next.ports && next.workers && next.leaving;
 
 	for (uint32_t i = 0; ok && i < new->n_ports; i++) {
 		next.ports[i] = diff->old_of[i] == PLAN_NONE ? port_new(new->ports[i].conf->name) :
@@ -137,14 +140,32 @@ static bool has_moved(const struct engine *engine, const struct plan *new,
 	       strcmp(engine->plan->ports[old].conf->interface, new->ports[i].conf->interface) != 0;
 }
 
+/* The tables look at workers: they are told between the end of a thread and that of its memory. */
+static void end_workers(struct engine *engine, const struct next *next, uint32_t n_next,
+			bool *leaving)
+{
+	bool may_free = true, any = false;
+
+	for (uint32_t i = 0; i < engine_n_workers(engine); i++) {
+		leaving[i] = !worker_goes_on(engine->workers[i], next, n_next);
+		any |= leaving[i];
+		if (leaving[i])
+			crew_stop_worker(engine, engine->workers[i]);
+	}
+	if (any)
+		may_free = engine_tell_tables(engine, leaving) == 0;
+	for (uint32_t i = 0; i < engine_n_workers(engine); i++) {
+		/* What the tables may still look at is leaked: the only safe thing left. */
+		if (leaving[i] && (may_free || !engine->workers[i]->reads_tables))
+			crew_free_worker(engine, engine->workers[i]);
+	}
+}
+
 /* Lanes are closed by now: what does not go on is removed, what is rebuilt loses its program. */
 static void take_over(struct engine *engine, struct plan *new, const struct plan_diff *diff,
 		      struct next *next, bool *due)
 {
-	for (uint32_t i = 0; i < engine_n_workers(engine); i++) {
-		if (!worker_goes_on(engine->workers[i], next, new->n_workers))
-			crew_free_worker(engine, engine->workers[i]);
-	}
+	end_workers(engine, next, new->n_workers, next->leaving);
 	for (uint32_t i = 0; i < engine_n_ports(engine); i++) {
 		if (!port_goes_on(engine->ports[i], next, new->n_ports))
 			remove_port(engine, engine->ports[i]);
@@ -168,6 +189,7 @@ static void take_over(struct engine *engine, struct plan *new, const struct plan
 	}
 	free(engine->ports);
 	free(engine->workers);
+	free(next->leaving);
 	engine->ports = next->ports;
 	engine->workers = next->workers;
 	plan_free(engine->plan);
@@ -439,12 +461,17 @@ bool engine_all_beating(struct engine *engine, const char **ret_worker)
 		}
 		worker->last_beat = beat;
 	}
+	if (!engine_tables_beat(engine) && all) {
+		all = false;
+		*ret_worker = "of the tables";
+	}
 	return all;
 }
 
 void engine_free(struct engine *engine, bool gave_up)
 {
 	_cleanup_free_ bool *all = NULL;
+	bool may_free;
 
 	if (!engine)
 		return;
@@ -454,13 +481,21 @@ void engine_free(struct engine *engine, bool gave_up)
 	if (all)
 		engine_close_ports(engine, all);
 	for (uint32_t w = 0; w < engine_n_workers(engine); w++)
-		crew_free_worker(engine, engine->workers[w]);
+		crew_stop_worker(engine, engine->workers[w]);
 	for (uint32_t i = 0; i < engine_n_ports(engine); i++) {
 		struct live_port *port = engine->ports[i];
 
 		port_detach(engine, port, gave_up && !port->pin_is_inherited);
-		port_log_totals(port);
-		port_free(port);
+	}
+	/* After the programs that ask the gate, and before the workers that the tables look at. */
+	may_free = engine_free_tables(engine);
+	for (uint32_t w = 0; w < engine_n_workers(engine); w++) {
+		if (may_free || !engine->workers[w]->reads_tables)
+			crew_free_worker(engine, engine->workers[w]);
+	}
+	for (uint32_t i = 0; i < engine_n_ports(engine); i++) {
+		port_log_totals(engine->ports[i]);
+		port_free(engine->ports[i]);
 	}
 	/* Without a plan nothing was touched, and what an earlier run left is the next one's. */
 	if (engine->plan)
@@ -473,5 +508,6 @@ void engine_free(struct engine *engine, bool gave_up)
 	offload_record_close(engine->offloads);
 	close_fdp(&engine->pin_dir_fd);
 	jiffies_fini(&engine->jiffies);
+	free(engine->bridge_names);
 	free(engine);
 }

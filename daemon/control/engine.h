@@ -3,8 +3,8 @@
 /*
  * The engine builds exactly the plan, and takes it down in reverse.
  *
- *   build    program → attach → offloads, promiscuity → mode → UMEM → sockets → worker →
- *            XSKMAP slots
+ *   build    program → attach → offloads, promiscuity, TAP → mode → UMEM → sockets → tables →
+ *            worker → XSKMAP slots
  *   removal  empty the slots → grace period → drain rx, await tx ≤ 200 ms → publish without the
  *            lanes → read XDP_STATISTICS → close → detach
  *
@@ -28,6 +28,7 @@
 
 struct engine;
 struct report;
+struct tables;
 
 struct engine_options {
 	const char *bpf_dir;     /* conf_daemon.bpf_dir */
@@ -73,7 +74,17 @@ int engine_set_detached(struct engine *engine, const char *port, bool detached);
  */
 bool engine_all_beating(struct engine *engine, const char **ret_worker);
 
-/* Fills ports and workers of a report; what is not the engine's is left alone. */
+/* For what sluicectl asks of them; NULL until a port routes or bridges. */
+struct tables *engine_tables(const struct engine *engine);
+
+/*
+ * What the program of a port (by its place in the plan) would do with a frame of queue 0: enum
+ * sluice_verdict and enum xdp_action. -ENODEV: the port has no program now.
+ */
+int engine_explain(struct engine *engine, uint32_t port, const uint8_t *frame, uint32_t len,
+		   uint32_t *ret_verdict, uint32_t *ret_action);
+
+/* Fills ports, workers and tables of a report; what is not the engine's is left alone. */
 int engine_report(struct engine *engine, struct report *ret_report);
 
 /*

@@ -32,6 +32,15 @@ static void describe_failure(struct engine *engine, uint32_t index, int r)
 		port_set_problem(port, "cannot be built: %s", strerror(-r));
 }
 
+static const struct {
+	const char *what, *where;
+} verbs[CONF_FORWARD_N] = {
+	[CONF_FORWARD_PASS] = {"passing", ""},
+	[CONF_FORWARD_XCONNECT] = {"forwarding", " to "},
+	[CONF_FORWARD_ROUTE] = {"routing", ""},
+	[CONF_FORWARD_BRIDGE] = {"bridging", " in "},
+};
+
 static void describe_success(struct engine *engine, uint32_t index)
 {
 	const struct plan_port *plan_port = &engine->plan->ports[index];
@@ -45,10 +54,11 @@ static void describe_success(struct engine *engine, uint32_t index)
 	port->n_rebinds += port->was_built;
 	port->was_built = true;
 	if (plan_port_needs_sockets(plan_port))
-		log_notice("port %s: forwarding %s (%s) to %s, %s mode, %u queue%s", port->name,
-			   plan_port->conf->interface,
+		log_notice("port %s: %s %s (%s)%s%s, %s mode, %u queue%s", port->name,
+			   verbs[plan_port->conf->forward].what, plan_port->conf->interface,
 			   plan_port->link.driver[0] ? plan_port->link.driver : "unknown driver",
-			   plan_port->conf->peer, xsk_mode_names[port->mode], plan_port->n_queues,
+			   verbs[plan_port->conf->forward].where, plan_port->conf->peer,
+			   xsk_mode_names[port->mode], plan_port->n_queues,
 			   plan_port->n_queues == 1 ? "" : "s");
 	else
 		log_notice("port %s: passing everything on %s to the kernel", port->name,
@@ -117,6 +127,12 @@ static int open_port(struct engine *engine, uint32_t index)
 			workers_serve(engine, index) :
 			0;
 
+	if (r == 0 && engine->tables_error &&
+	    conf_port_needs_tables(engine->plan->ports[index].conf)) {
+		port_set_problem(port, "cannot follow the kernel's tables: %s",
+				 strerror(-engine->tables_error));
+		return engine->tables_error;
+	}
 	if (r == 0)
 		return port_open_slots(port);
 	if (r == -ETIMEDOUT)
@@ -136,8 +152,17 @@ static void publish_all(struct engine *engine)
 	for (uint32_t w = 0; w < engine_n_workers(engine); w++)
 		all &= crew_publish(engine, w, NULL, false) == 0;
 	/* An abandoned worker may wake up and beat where it always has. */
-	if (all && engine->n_abandoned == 0)
+	if (all && engine->n_abandoned == 0 && engine->tables_error == 0)
 		port_free_retired(engine);
+}
+
+/* Ports that go on may need one now, or none any more, or one for longer frames. */
+static void mend_taps(struct engine *engine, const bool *due)
+{
+	for (uint32_t i = 0; i < engine_n_ports(engine); i++) {
+		if (!due[i] && engine->ports[i]->is_attached && engine->plan->ports[i].is_present)
+			(void)port_mend_tap(engine, i);
+	}
 }
 
 int engine_build_ports(struct engine *engine, bool *due)
@@ -162,6 +187,9 @@ int engine_build_ports(struct engine *engine, bool *due)
 				first_error = r;
 		}
 	}
+	mend_taps(engine, due);
+	/* Before anybody reads them, and before lines that they write are freed. */
+	engine->tables_error = engine_tell_tables(engine, NULL);
 	publish_all(engine);
 	for (uint32_t i = 0; i < engine_n_ports(engine); i++) {
 		int r;

@@ -262,5 +262,7 @@ int engine_report(struct engine *engine, struct report *ret_report)
 	ret_report->n_workers = plan->n_workers;
 	for (uint32_t i = 0; i < plan->n_workers; i++)
 		report_worker(engine, i, &ret_report->workers[i]);
+	if (engine->tables)
+		tables_report(engine->tables, &ret_report->tables);
 	return 0;
 }

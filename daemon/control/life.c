@@ -338,8 +338,8 @@ static int on_watchdog(sd_event_source *source, uint64_t usec, void *arg)
 	if (engine_all_beating(life->engine, &silent))
 		(void)sd_notify(0, "WATCHDOG=1");
 	else
-		log_warning("worker %s has not moved for %llu ms: the watchdog is not fed", silent,
-			    (unsigned long long)(life->watchdog_ns / NSEC_PER_MSEC));
+		log_warning("the thread %s has not moved for %llu ms: the watchdog is not fed",
+			    silent, (unsigned long long)(life->watchdog_ns / NSEC_PER_MSEC));
 	(void)sd_event_source_set_time_relative(source, life->watchdog_ns / NSEC_PER_USEC);
 	return 0;
 }

@@ -48,6 +48,21 @@ static int refuse_restart_changes(const struct conf *old, const struct conf *new
 	return n ? -EINVAL : 0;
 }
 
+/* Keys of [route] and [bridge NAME], which change no port. Returns how much it wrote. */
+static size_t describe_tables(const struct conf *old, const struct conf *new, char *text,
+			      size_t size)
+{
+	FILE *out = size > 1 ? fmemopen(text, size, "w") : NULL;
+	unsigned n;
+
+	if (!out)
+		return 0;
+	n = conf_table_changes(old, new, out);
+	(void)fclose(out);
+	text[n ? size - 1 : 0] = '\0';
+	return strlen(text);
+}
+
 static void describe_actions(const struct plan *old, const struct plan *new, char *text,
 			     size_t size)
 {
@@ -69,6 +84,8 @@ static void describe_actions(const struct plan *old, const struct plan *new, cha
 						 old->ports[i].conf->name,
 						 plan_action_names[PLAN_REMOVE]);
 	}
+	if (used < size)
+		used += describe_tables(old->conf, new->conf, text + used, size - used);
 	if (used == 0)
 		snprintf(text, size, "nothing to do");
 	plan_diff_fini(&diff);

@@ -20,6 +20,7 @@
 #include "control/offload_record.h"
 #include "control/plan.h"
 #include "control/report.h"
+#include "control/tables.h"
 #include "data/worker.h"
 #include "kern/jiffies.h"
 #include "kern/port_prog.h"
@@ -64,6 +65,8 @@ struct live_port {
 	bool is_detached;      /* the operator's wish; survives a rebuild */
 	bool is_generic;
 	int promiscuous_fd;
+	struct tap *tap; /* the way back to the kernel, where the port has one */
+	uint32_t tap_mtu;
 	enum xsk_mode mode; /* XSK_MODE_N until settled */
 	struct live_lane *lanes[CONF_MAX_QUEUES];
 	struct queue_totals *totals;         /* CONF_MAX_QUEUES of them */
@@ -94,12 +97,22 @@ struct live_worker {
 	bool may_return;
 	struct worker_set *late_for; /* the set before: in use until then */
 	struct live_lane *held; /* of ports closed meanwhile: it may touch them until it is back */
+	bool reads_tables;
+	struct live_worker *next_left; /* in engine.left_behind */
 };
 
-/* A program that is off its interface, but whose heartbeat lines a worker may still write. */
-struct retired_prog {
+/*
+ * What a worker may still touch: a program that is off its interface, in whose heartbeat lines it
+ * beats, or a TAP that it writes to. Either may be NULL.
+ */
+struct retired {
 	struct port_prog *prog;
-	struct retired_prog *next;
+	struct tap *tap;
+	struct retired *next;
+};
+
+struct bridge_name {
+	char text[CONF_NAME_BYTES];
 };
 
 struct engine {
@@ -111,9 +124,15 @@ struct engine {
 	struct plan *plan; /* NULL before the first apply */
 	struct live_port **ports;
 	struct live_worker **workers;
-	struct retired_prog
-		*retired;       /* freed once every worker has a set that knows none of them */
-	uint32_t n_abandoned;   /* workers that hung and were left behind */
+	struct retired *retired; /* freed once every worker has a set that knows none of them */
+	uint32_t n_abandoned;    /* workers that hung and were left behind */
+	struct live_worker *left_behind; /* those of them that are in no plan any more */
+	struct tables *tables;           /* NULL until a port routes or bridges */
+	int tables_error;                /* of the latest attempt to tell them; 0 = they know all */
+	uint64_t tables_beat;
+	struct bridge_name *bridge_names; /* the index is the bridge's number in programs and gate:
+					   * that of its group in the plan shifts */
+	uint32_t n_bridge_names;
 	struct jiffies jiffies; /* the clock that workers beat by */
 };
 
@@ -191,7 +210,16 @@ void port_clear_slots(struct live_port *port);
 /* Never served by anybody, so that a failure leaves nothing of it: not even a pin. */
 bool port_is_new(const struct live_port *port);
 
-/* Takes program, promiscuity and pins (if `remove_pins`) away. */
+/* Puts aside what workers may still touch; port_free_retired() frees it. Either may be NULL. */
+void port_retire(struct engine *engine, struct port_prog *prog, struct tap *tap);
+
+/*
+ * Opens the way back to the kernel that the port is to have, closes one that it is not to have any
+ * more, and lets it carry frames of the port's MTU.
+ */
+int port_mend_tap(struct engine *engine, uint32_t index);
+
+/* Takes program, promiscuity, TAP and pins (if `remove_pins`) away. */
 void port_detach(struct engine *engine, struct live_port *port, bool remove_pins);
 
 /* A port that goes to another interface starts there from nothing; port_totals.c. */
@@ -202,7 +230,7 @@ void port_log_totals(const struct live_port *port);
 
 void port_free(struct live_port *port);
 
-/* Frees what port_detach() has put aside: no worker beats for it any more. */
+/* Frees what port_retire() has put aside: no worker knows it any more. */
 void port_free_retired(struct engine *engine);
 
 /* Is EBUSY still to be expected, of a predecessor that is dying? */
@@ -240,6 +268,25 @@ uint32_t crew_umem_of(const struct live_worker *worker, enum xsk_mode mode);
 int crew_publish(struct engine *engine, uint32_t worker_index, const bool *closing,
 		 bool drop_closing);
 
+/* Ends the thread; one that does not end is abandoned. */
+void crew_stop_worker(struct engine *engine, struct live_worker *worker);
+
+/* crew_ports.c. A set that is to be filled by crew_publish(). */
+struct set_request {
+	const struct engine *engine;
+	uint32_t worker_index;
+	const bool *closing; /* per plan port, or NULL */
+	bool drop_closing;
+};
+
+/* With the ports[] that the worker's group asks for, so that publishing never allocates. */
+struct worker_set *crew_new_set(const struct plan *plan, uint32_t worker_index);
+void crew_free_set(struct worker_set *set);
+void crew_clear_set(struct worker_set *set);
+
+/* What a set has beyond lanes and beats where the group routes or bridges. */
+void crew_add_ports(const struct set_request *request, struct worker_set *set);
+
 /* Marks a lane's tag as proven dead: its frames return with the next set. */
 void crew_reclaim(struct live_worker *worker, uint32_t umem, uint8_t tag);
 
@@ -255,6 +302,31 @@ void crew_forget_port(struct engine *engine, const struct live_port *port);
 
 /* Stops the thread and frees; one that hangs is abandoned. NULL is fine. */
 void crew_free_worker(struct engine *engine, struct live_worker *worker);
+
+/* --- engine_tables.c: what the tables are told ------------------------------------------------ */
+
+bool conf_port_needs_tables(const struct conf_port *conf);
+
+/* Makes the tables if there are none yet; on failure port->problem says why. */
+int engine_need_tables(struct engine *engine, struct live_port *port);
+
+/* The number by which programs and gate know a bridge, for as long as the daemon lives. -ENOMEM. */
+int engine_bridge_number(struct engine *engine, const char *bridge, uint32_t *ret_number);
+
+/*
+ * Tells the tables of all ports, bridges and workers of the plan as they are now. Those flagged in
+ * `leaving` (bool per plan worker; NULL = none) have ended and are not known any more afterwards.
+ */
+int engine_tell_tables(struct engine *engine, const bool *leaving);
+
+/* Has the tables' thread moved since the last call, or is there none? */
+bool engine_tables_beat(struct engine *engine);
+
+/*
+ * Every worker has ended, or hangs: then what it may read is left behind, too. False: the tables
+ * could not be told that the others have ended, and may look at them.
+ */
+bool engine_free_tables(struct engine *engine);
 
 /* --- explain.c: what an errno means to an operator ------------------------------------------- */
 

@@ -13,6 +13,7 @@
 
 #include "control/live.h"
 #include "kern/grace.h"
+#include "kern/tap.h"
 #include "util/clock.h"
 #include "util/log.h"
 #include "util/macros.h"
@@ -49,6 +50,7 @@ void port_free(struct live_port *port)
 		return;
 	close_fdp(&port->promiscuous_fd);
 	port_prog_free(port->prog);
+	tap_close(port->tap);
 	free(port->totals);
 	free(port);
 }
@@ -93,30 +95,41 @@ static uint32_t stall_jiffies(uint64_t stall_timeout_ns)
 	return (uint32_t)MAX(1, (stall_timeout_ns * hz + NSEC_PER_SEC - 1) / NSEC_PER_SEC);
 }
 
-static int load_program(const struct plan_port *plan_port, bool generic,
+static const enum sluice_forward program_forwards[CONF_FORWARD_N] = {
+	[CONF_FORWARD_PASS] = SLUICE_FORWARD_PASS,
+	[CONF_FORWARD_XCONNECT] = SLUICE_FORWARD_WIRE,
+	[CONF_FORWARD_ROUTE] = SLUICE_FORWARD_ROUTE,
+	[CONF_FORWARD_BRIDGE] = SLUICE_FORWARD_BRIDGE,
+};
+
+static int load_program(struct engine *engine, const struct plan_port *plan_port, bool generic,
 			struct port_prog **ret_prog)
 {
 	const struct conf_port *conf = plan_port->conf;
-	const struct port_prog_spec spec = {
+	struct port_prog_spec spec = {
 		.port = conf->name,
 		.ifindex = plan_port->link.ifindex,
 		.generic = generic,
 		.config =
 			{
-				.forward = conf->forward != CONF_FORWARD_PASS ?
-						   SLUICE_FORWARD_WIRE :
-						   SLUICE_FORWARD_PASS,
+				.forward = program_forwards[conf->forward],
 				.pass_control = conf->pass_control,
 				.fallback = is_drop(plan_port) ? XDP_DROP : XDP_PASS,
 				.stall_jiffies = stall_jiffies(conf->stall_timeout_ns),
+				.group = SLUICE_NO_GROUP,
 			},
 		.queue_worker = plan_port->queue_worker,
 		.n_queues = MAX(1, plan_port->n_queues),
 		.n_workers = plan_port->n_workers,
 		.numa_node = plan_port->link.numa_node,
 	};
+	int r = 0;
 
-	return port_prog_load(&spec, ret_prog);
+	if (conf_port_needs_tables(conf))
+		spec.gate = tables_gate(engine->tables);
+	if (conf->forward == CONF_FORWARD_BRIDGE)
+		r = engine_bridge_number(engine, conf->peer, &spec.config.group);
+	return r < 0 ? r : port_prog_load(&spec, ret_prog);
 }
 
 /* The directory is looked for when the first drop port needs it: others never touch bpffs. */
@@ -175,7 +188,7 @@ static int attach_in_mode(struct engine *engine, uint32_t index, bool generic)
 	bool adopted = false;
 	int r;
 
-	r = load_program(plan_port, generic, &port->prog);
+	r = load_program(engine, plan_port, generic, &port->prog);
 	if (r < 0) {
 		explain_load(r, plan_port, text, sizeof(text));
 		port_set_problem(port, "%s", text);
@@ -234,8 +247,22 @@ static int attach_program(struct engine *engine, uint32_t index)
 		if (r < 0)
 			return r;
 	}
+	if (conf_port_needs_tables(plan_port->conf)) {
+		r = engine_need_tables(engine, engine->ports[index]);
+		if (r < 0)
+			return r;
+	}
 	r = attach_in_mode(engine, index, mode == CONF_MODE_GENERIC);
-	if (r == -EOPNOTSUPP && mode == CONF_MODE_AUTO) {
+	if (r == -EOPNOTSUPP && conf_port_needs_tables(plan_port->conf)) {
+		/* What goes back to the kernel would be seen by generic XDP again. */
+		port_set_problem(
+			engine->ports[index],
+			"%s (driver %s) has no native XDP, and generic XDP cannot %s: make "
+			"no port of it",
+			plan_port->conf->interface,
+			plan_port->link.driver[0] ? plan_port->link.driver : "unknown",
+			plan_port->conf->forward == CONF_FORWARD_ROUTE ? "route" : "bridge");
+	} else if (r == -EOPNOTSUPP && mode == CONF_MODE_AUTO) {
 		log_warning("port %s: %s has no native XDP, continuing in generic mode (slow)",
 			    plan_port->conf->name, plan_port->conf->interface);
 		r = attach_in_mode(engine, index, true);
@@ -426,36 +453,16 @@ int port_attach(struct engine *engine, uint32_t index)
 		r = port_mend_offloads(engine, index);
 	else if (plan_port->conf->mode == CONF_MODE_AUTO)
 		r = mend_for_generic(engine, index); /* what auto ended in */
-	if (r < 0 || (r = hold_promiscuity(port)) < 0) {
+	/* A router is sent what is for it; a wire and a bridge take what is for others. */
+	if (r == 0 && plan_port->conf->forward != CONF_FORWARD_ROUTE)
+		r = hold_promiscuity(port);
+	if (r == 0)
+		r = port_mend_tap(engine, index);
+	if (r < 0) {
 		port_detach(engine, port, port_is_new(port));
 		return r;
 	}
 	return 0;
-}
-
-/*
- * The workers of the port beat in the program's heartbeat map until they have taken up a set
- * without it; unmapped before that, the next beat would end the daemon.
- */
-static void retire_program(struct engine *engine, struct port_prog *prog)
-{
-	struct retired_prog *retired = malloc(sizeof(*retired));
-
-	if (!retired)
-		return; /* leaked: the only safe thing left */
-	*retired = (struct retired_prog){.prog = prog, .next = engine->retired};
-	engine->retired = retired;
-}
-
-void port_free_retired(struct engine *engine)
-{
-	while (engine->retired) {
-		struct retired_prog *retired = engine->retired;
-
-		engine->retired = retired->next;
-		port_prog_free(retired->prog);
-		free(retired);
-	}
 }
 
 void port_detach(struct engine *engine, struct live_port *port, bool remove_pins)
@@ -478,8 +485,9 @@ void port_detach(struct engine *engine, struct live_port *port, bool remove_pins
 			for (unsigned i = 0; i < SLUICE_V_N; i++)
 				port->verdict_totals[i] += counts[i];
 		}
-		retire_program(engine, TAKE_PTR(port->prog));
+		port_retire(engine, TAKE_PTR(port->prog), NULL);
 	}
+	port_retire(engine, NULL, TAKE_PTR(port->tap));
 	close_fdp(&port->promiscuous_fd);
 	port->is_attached = false;
 	port->is_pinned = port->is_pinned && !remove_pins;

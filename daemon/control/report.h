@@ -24,6 +24,7 @@
 #include "bpf/sluice_abi.h"
 #include "control/conf.h"
 #include "control/link.h"
+#include "control/tables.h"
 #include "data/counters.h"
 #include "data/worker.h"
 #include "kern/xsk.h"
@@ -124,6 +125,7 @@ struct report {
 	uint32_t n_ports;
 	struct report_worker *workers;
 	uint32_t n_workers;
+	struct report_tables tables; /* zero where no port has routed or bridged yet */
 };
 
 /*
