@@ -164,6 +164,8 @@ ADDRESSES = [
     one("v6 link-local source to unreachable", lambda x: v6(x, src=LINK_LOCAL,
                                                             dst=x.special6(211))),
     one("v6 to where it came from: redirect", lambda x: v6(
+        x, src="fd00:1::9", dst=x.special6(231))),
+    one("v6 to where it came from, gateway not link-local: no redirect", lambda x: v6(
         x, to="a", src="fd00:1::9", dst=x.v6("a", 2))),
     one("v6 to where it came from, source beyond", lambda x: v6(x, to="a", dst=x.v6("a", 2))),
     one("v6 to a neighbour on the same link", lambda x: v6(x, src="fd00:1::2", dst="fd00:1::9")),

@@ -22,6 +22,7 @@ When all have arrived, whatever the case caused has arrived too, unless a timer 
 cause it: such a case says what to wait for (Until).
 """
 import errno
+import itertools
 import select
 import socket
 import struct
@@ -59,15 +60,15 @@ class Until:
 
 @dataclass(frozen=True)
 class Do:
-    """A step: commands in r, between frames."""
-    commands: tuple
+    """A step: everything sent so far has had its effect; then commands in r, which may be none."""
+    commands: tuple = ()
 
 
 @dataclass(frozen=True)
 class Case:
     """
     steps(x): frames as (wire, bytes), Until and Do, made with the Addresses `x` of the case.
-    before, after: commands in r; "ip …" lines run together, others ("sysctl …") each by a shell.
+    before, after: commands in r for a shell; "ip …" is done faster, "h: …" in h.
     answer(x, wire, frame): [(wire, frame), …] that a host says to a frame that it sees.
     """
     name: str
@@ -196,6 +197,10 @@ class Taps:
                     frame, ancillary, _, _ = self.socks[wire].recvmsg(65536, 64)
                 except BlockingIOError:
                     break
+                except OSError as error:  # once after a wire end went down
+                    if error.errno != errno.ENETDOWN:
+                        raise
+                    continue
                 found.append((wire, with_tag(frame, ancillary)))
         return found
 
@@ -230,8 +235,20 @@ class Kernel:
     """Linux alone."""
     name = "kernel"
 
-    def settle(self):
-        """Whoever forwards has taken note of every command so far."""
+    def settle(self, commands):
+        """Whoever forwards has taken note of these commands and of what came before them."""
+
+
+def _shell(ns):
+    return lambda net, lines: net.run(ns, "sh", "-ec", "\n".join(lines))
+
+
+def _place(command):
+    """Which of COMMANDS runs it. (ip -batch knows no options in a line.)"""
+    return command[:3] if command[:3] in COMMANDS and not command.startswith("ip -") else ""
+
+
+COMMANDS = {"ip ": lambda net, lines: batch(net, "r", lines), "h: ": _shell("h"), "": _shell("r")}
 
 
 class Rig:
@@ -247,15 +264,8 @@ class Rig:
         self.taps.close()
 
     def _commands(self, commands):
-        if not commands:
-            return
-        lines = [c.removeprefix("ip ") for c in commands if c.startswith("ip ")]
-        if lines:
-            batch(self.net, "r", lines)
-        others = [c for c in commands if not c.startswith("ip ")]
-        if others:
-            self.net.run("r", "sh", "-ec", "\n".join(others))
-        self.engine.settle()
+        for place, lines in itertools.groupby(commands, _place):
+            COMMANDS[place](self.net, [line.removeprefix(place) for line in lines])
 
     def _pump(self, timeout_s, answer=None):
         for wire, frame in self.taps.receive(timeout_s):
@@ -303,11 +313,14 @@ class Rig:
         answer = (lambda wire, frame: case.answer(x, wire, frame)) if case.answer else None
         self._seen, self._tokens = [], set()
         self._commands(case.before)
+        self.engine.settle(case.before)
         wires = set()
         try:
             for step in case.steps(x):
                 if isinstance(step, Do):
+                    self._close_window(sorted(wires), case, answer)
                     self._commands(step.commands)
+                    self.engine.settle(("frames",) + step.commands)
                 elif isinstance(step, Until):
                     self._until(step, answer)
                 else:
@@ -317,6 +330,7 @@ class Rig:
             self._close_window(sorted(wires), case, answer)
         finally:
             self._commands(case.after)
+            self.engine.settle(case.after)
         return router_masks.result(self._seen, case.keep, case.fold)
 
     def run_all(self, cases):

@@ -65,6 +65,7 @@ def wire_commands(wire):
 
 
 EXTRA = {
+    "a": ["route replace fd00:231::/32 via fe80::1 dev a"],
     "b": [
         "neigh replace 10.250.0.1 lladdr 02:00:00:00:02:02 dev b nud permanent",
         "neigh replace fd00:250::1 lladdr 02:00:00:00:02:02 dev b nud permanent",
@@ -121,6 +122,13 @@ SHARED = [
     "route replace 10.219.0.0/16 nhid 12",
     "route replace 10.229.0.0/16 nhid 14",
 ]
+
+
+def restore_commands(wire):
+    """For a case's `after`: r's interface is up again, with all that it lost when it went down."""
+    return (f"ip link set dev {wire} up",
+            f"until ip link show dev {wire} | grep -q 'state UP'; do :; done",
+            *(f"ip {line}" for line in wire_commands(wire) + SHARED))
 
 
 def batch(net, ns, lines):

@@ -7,12 +7,16 @@ import os
 
 import pytest
 
+import router_cases_l2
+import router_cases_state
 import router_cases_v4
+import router_cases_v6
 import router_topology
 from lib import Net
 from router_rig import Kernel, Rig, differences
 
-CASES = router_cases_v4.CASES
+CASES = [case for module in (router_cases_v4, router_cases_v6, router_cases_l2, router_cases_state)
+         for case in module.CASES]
 
 
 @pytest.fixture(scope="module")
