@@ -22,6 +22,7 @@ struct lane {
 	uint8_t tag;             /* marks this lane's frames in umem->owner */
 	bool polls_rx;           /* busy polling is on and has an effect: wake rx when idle */
 	bool kick_pending;       /* packets were put on the tx ring, or the last wakeup left some */
+	bool is_open;            /* staged_room was asked in this burst */
 	uint32_t kicks_per_turn; /* bound on tx wakeups in one turn; 1 where the budget is the ring
 				  */
 	uint32_t n_fill;         /* frames with the kernel for receiving: posted − taken */
@@ -30,7 +31,6 @@ struct lane {
 	uint32_t n_replicas;     /* … of them, further copies */
 	uint32_t staged_bytes;
 	uint32_t staged_room;  /* of the tx ring, asked once a burst */
-	bool is_open;          /* … and it was asked in this one */
 	uint32_t refill_batch; /* refill only so many at once: amortises the ring's cache line */
 	/* w: worker, r: control */
 	struct lane_counters counters;
