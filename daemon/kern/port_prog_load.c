@@ -65,6 +65,13 @@ static int keep_warnings(enum libbpf_print_level level, const char *format, va_l
 	return length;
 }
 
+void load_log_begin(void)
+{
+	load_log_length = 0;
+	load_log[0] = '\0';
+	(void)libbpf_set_print(keep_warnings);
+}
+
 const char *port_prog_load_log(void)
 {
 	return load_log;
@@ -168,9 +175,7 @@ int redirect_load(const struct port_prog_spec *spec, struct redirect **ret_skel)
 	_cleanup_(redirect_freep) struct redirect *skel = NULL;
 	int r;
 
-	load_log_length = 0;
-	load_log[0] = '\0';
-	(void)libbpf_set_print(keep_warnings);
+	load_log_begin();
 	r = check_spec(spec);
 	if (r < 0)
 		return r;
@@ -215,9 +220,11 @@ static int share_maps(struct redirect *skel, const struct redirect *live)
 
 int redirect_load_twin(const struct redirect *live, struct redirect **ret_skel)
 {
-	_cleanup_(redirect_freep) struct redirect *skel = redirect__open();
+	_cleanup_(redirect_freep) struct redirect *skel = NULL;
 	int r;
 
+	load_log_begin();
+	skel = redirect__open();
 	if (!skel)
 		return -errno;
 	*skel->rodata = *live->rodata;

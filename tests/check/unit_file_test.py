@@ -43,7 +43,18 @@ def exposure(path):
     return status == 0, float(match[1]), output
 
 
+def lacks_tap(unit):
+    """The lines without which the service cannot open /dev/net/tun, so that nothing is handed back; those missing."""
+    with open(unit, encoding="utf-8") as file:
+        lines = file.read().splitlines()
+    needed = ["DeviceAllow=/dev/net/tun rw"]
+    if "PrivateDevices=yes" in lines:
+        needed.append("BindPaths=-/dev/net/tun")
+    return [line for line in needed if line not in lines]
+
+
 def main(unit, sluiced):
+    assert not lacks_tap(unit), lacks_tap(unit)
     if not shutil.which("systemd-analyze"):
         print("skipped: systemd-analyze is not installed")
         return EXIT_SKIPPED
