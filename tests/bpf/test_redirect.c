@@ -5,6 +5,8 @@
  * BPF_PROG_TEST_RUN. port_prog_explain() must say the same of each.
  */
 #include <linux/bpf.h>
+#include <linux/if_ether.h>
+#include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -90,6 +92,147 @@ static void test_each_control_address(void **state)
 	}
 }
 
+/* --- Each length and each value of what a router looks at ------------------------------------- */
+
+/* Cut anywhere, a frame is never looked at behind its end: the program would not load. */
+struct cut {
+	const char *name;
+	const struct frame *frame;
+	bool is_route;
+	uint32_t n_needed; /* of its octets, for the verdict `whole` */
+	enum sluice_verdict short_of, whole;
+};
+
+static void test_frames_cut_at_each_length(void **state)
+{
+	const struct cut cuts[] = {
+		{"ip4", OURS4(100, 0x45, 20, 64), true, 34, SLUICE_V_CARE, SLUICE_V_REDIRECT},
+		{"ip6", OURS6(100, 0x60, 0, 59, 64), true, 54, SLUICE_V_CARE, SLUICE_V_REDIRECT},
+		{"local4", IP4(203, 0, 113, 1), true, 34, SLUICE_V_CARE, SLUICE_V_LOCAL},
+		{"local6", IP6(LOCAL6(1)), true, 54, SLUICE_V_CARE, SLUICE_V_LOCAL},
+		{"arp", ARP(203, 0, 113, 1), false, 42, SLUICE_V_REDIRECT, SLUICE_V_LOCAL},
+		{"ns", NS(LOCAL6(1)), false, 78, SLUICE_V_REDIRECT, SLUICE_V_LOCAL},
+	};
+	uint8_t bytes[4096];
+
+	for (size_t i = 0; i < ARRAY_SIZE(cuts); i++) {
+		const struct cut *cut = &cuts[i];
+		_cleanup_(port_fini) struct port port;
+
+		port_init(&port, &(struct verdict_case){.is_route = cut->is_route,
+							.is_bridge = !cut->is_route});
+		frame_bytes(cut->frame, bytes);
+		for (uint32_t size = ETH_HLEN; size <= cut->frame->size_bytes; size++) {
+			(void)env_run_frame(port.prog, port_ifindex(), 0, bytes, size);
+			assert_counted(&port, size < cut->n_needed ? cut->short_of : cut->whole);
+		}
+	}
+}
+
+/* Is this octet of an IPv4 header one that goes by the fast path? */
+static bool is_plain4(size_t at, unsigned value)
+{
+	switch (at) {
+	case 0:
+		return value == 0x45;
+	case 2: /* total length: 46 in the low octet */
+		return value * 256 + 46 <= PORT_MTU;
+	case 3:
+		return value >= 20;
+	case 8:
+		return value > 1;
+	default: /* 16: destination, tried below 224 and without 127; the rest is nobody's business
+		  */
+		return true;
+	}
+}
+
+static bool is_plain6(size_t at, unsigned value)
+{
+	switch (at) {
+	case 0:
+		return value >> 4 == 6;
+	case 4:
+		return value * 256 + 20 + 40 <= PORT_MTU;
+	case 6:
+		return value != IPPROTO_HOPOPTS;
+	case 7:
+		return value > 1;
+	default:
+		return true;
+	}
+}
+
+static void try_each_octet(const struct frame *frame, size_t n_octets,
+			   bool (*is_plain)(size_t at, unsigned value))
+{
+	_cleanup_(port_fini) struct port port;
+	uint8_t bytes[4096];
+
+	port_init(&port, &(struct verdict_case){.is_route = true});
+	for (size_t at = 0; at < n_octets; at++) {
+		for (unsigned value = 0; value < 256; value++) {
+			frame_bytes(frame, bytes)[ETH_HLEN + at] = (uint8_t)value;
+			(void)env_run_frame(port.prog, port_ifindex(), 0, bytes, frame->size_bytes);
+			assert_counted(&port,
+				       is_plain(at, value) ? SLUICE_V_REDIRECT : SLUICE_V_CARE);
+		}
+	}
+}
+
+/* Up to the destination, which has cases of its own. */
+static void test_each_value_of_each_octet_before_the_destination(void **state)
+{
+	try_each_octet(OURS4(60, 0x45, 46, 64), 16, is_plain4);
+	try_each_octet(OURS6(74, 0x60, 20, 17, 64), 24, is_plain6);
+}
+
+static void test_each_bit_of_the_ports_address_counts(void **state)
+{
+	_cleanup_(port_fini) struct port port;
+	uint8_t bytes[4096];
+
+	port_init(&port, &(struct verdict_case){.is_route = true});
+	for (unsigned bit = 0; bit < 12 * 8; bit++) {
+		frame_bytes(OURS4(60, 0x45, 46, 64), bytes)[bit / 8] ^= (uint8_t)(1 << bit % 8);
+		(void)env_run_frame(port.prog, port_ifindex(), 0, bytes, 60);
+		assert_counted(&port, bit < ETH_ALEN * 8 ? SLUICE_V_NOT_ROUTED : SLUICE_V_REDIRECT);
+	}
+}
+
+/* The tables thread writes them while frames come in. */
+static void test_words_of_the_line_act_on_the_next_frame(void **state)
+{
+	_cleanup_(port_fini) struct port port;
+	struct sluice_heartbeat *line;
+	uint8_t bytes[4096];
+
+	port_init(&port, &(struct verdict_case){.is_route = true});
+	line = port_prog_line(port.prog);
+	frame_bytes(OURS4(60, 0x45, 46, 64), bytes);
+	for (unsigned i = 0; i < 3; i++) {
+		const struct {
+			uint64_t *word, value;
+			enum sluice_verdict verdict;
+		} words[] = {
+			{(uint64_t *)&line->routes, SLUICE_ROUTES_IPV6, SLUICE_V_POLICY},
+			{(uint64_t *)&line->mac, 1, SLUICE_V_NOT_ROUTED},
+			{(uint64_t *)&line->max_packet_len, 45, SLUICE_V_CARE},
+		};
+
+		for (size_t w = 0; w < ARRAY_SIZE(words); w++) {
+			uint64_t before = *words[w].word;
+
+			(void)env_run_frame(port.prog, port_ifindex(), 0, bytes, 60);
+			assert_counted(&port, SLUICE_V_REDIRECT);
+			__atomic_store_n(words[w].word, words[w].value, __ATOMIC_RELAXED);
+			(void)env_run_frame(port.prog, port_ifindex(), 0, bytes, 60);
+			assert_counted(&port, words[w].verdict);
+			__atomic_store_n(words[w].word, before, __ATOMIC_RELAXED);
+		}
+	}
+}
+
 /* ---------------------------------------------------------------------------------------------- */
 
 static int run_cases(void)
@@ -105,6 +248,10 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_each_control_address),
+		cmocka_unit_test(test_frames_cut_at_each_length),
+		cmocka_unit_test(test_each_value_of_each_octet_before_the_destination),
+		cmocka_unit_test(test_each_bit_of_the_ports_address_counts),
+		cmocka_unit_test(test_words_of_the_line_act_on_the_next_frame),
 	};
 	int n_failed;
 
