@@ -287,6 +287,35 @@ uint16_t fib4_get(const struct fib4 *fib, be32 addr_be, unsigned len)
 	return rib_find(&fib->rib, &key);
 }
 
+static uint8_t mark_group(const struct fib4 *fib, uint32_t group, uint16_t top,
+			  const uint8_t *by_nh)
+{
+	const _Atomic uint16_t *entries = fib->groups + (size_t)group * GROUP_ENTRIES;
+	uint8_t marks = 0;
+
+	for (uint32_t i = 0; i < GROUP_ENTRIES; i++) {
+		uint16_t nh = atomic_load_explicit(&entries[i], memory_order_relaxed);
+
+		marks |= by_nh[nh ? nh : top];
+	}
+	return marks;
+}
+
+void fib4_mark_slots(const struct fib4 *fib, uint32_t first24, uint32_t n, const uint8_t *by_nh,
+		     uint8_t *ret_marks)
+{
+	for (uint32_t i = 0; i < n; i++) {
+		uint32_t slot = first24 + i;
+		uint16_t entry = atomic_load_explicit(&fib->slots[slot], memory_order_relaxed);
+		uint16_t top = fib_top_lookup(&fib->top, (uint8_t)(slot >> 16));
+
+		if (unlikely(entry & IS_GROUP))
+			ret_marks[i] = mark_group(fib, entry & ~IS_GROUP, top, by_nh);
+		else
+			ret_marks[i] = by_nh[entry ? entry : top];
+	}
+}
+
 void fib4_begin_generation(struct fib4 *fib, uint64_t generation)
 {
 	assert(generation >= fib->limbo.generation);

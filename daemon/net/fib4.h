@@ -54,6 +54,13 @@ uint16_t fib4_get(const struct fib4 *fib, be32 addr, unsigned len);
 /* Next hops of n addresses, FIB_NO_ROUTE where nothing matches. Thread: worker. */
 void fib4_lookup_burst(const struct fib4 *fib, const be32 *dst, uint16_t *nh, unsigned n);
 
+/*
+ * For each of n /24s from number first24 (address >> 8) on: what by_nh[] says of the next hops of
+ * its addresses, combined by "or". by_nh[] has FIB_NH_MAX + 1 bytes. Thread: control.
+ */
+void fib4_mark_slots(const struct fib4 *fib, uint32_t first24, uint32_t n, const uint8_t *by_nh,
+		     uint8_t *ret_marks);
+
 /* What is retired from now on is stamped with this generation. */
 void fib4_begin_generation(struct fib4 *fib, uint64_t generation);
 
