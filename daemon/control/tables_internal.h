@@ -55,6 +55,29 @@ void link_table_free(struct link_table *links);
 const struct link_entry *link_table_find(const struct link_table *links, uint32_t ifindex);
 const struct link_entry *link_table_find_name(const struct link_table *links, const char *name);
 
+/* What became different; 0 = nothing that anybody here goes by. */
+enum link_change {
+	LINK_CHANGED_STATE = 1, /* up, carrier */
+	LINK_CHANGED_MTU = 2,
+	LINK_CHANGED_MAC = 4,
+	LINK_CHANGED_REST = 8, /* name, master, VRF table */
+	LINK_CAME = 16,        /* was not known; nothing else is set */
+};
+
+/* A link came or changed. Without memory for a new one it stays unknown: -ENOMEM, else changes. */
+int link_table_apply(struct link_table *links, const struct rt_link *link);
+/* True: it was known. */
+bool link_table_gone(struct link_table *links, uint32_t ifindex);
+
+/* Which links are route ports. True: that is different from before. */
+bool link_table_set_ports(struct link_table *links, const struct tables_port *ports,
+			  uint32_t n_ports);
+
+/* Mark and sweep; fn is called for each link swept, when it is no longer in the table. */
+void link_table_begin_sync(struct link_table *links);
+void link_table_end_sync(struct link_table *links, void (*fn)(uint32_t ifindex, void *arg),
+			 void *arg);
+
 /* --- neighbours.c
  * --------------------------------------------------------------------------------------- */
 
@@ -66,17 +89,28 @@ int neighbours_new(struct route_view *view, const struct link_table *links,
 void neighbours_free(struct neighbours *neighbours);
 void neighbours_apply(struct neighbours *neighbours, const struct rt_neighbour *neighbour,
 		      bool is_delete);
+/* The place or the MAC of a port changed; ifindex 0: of any. */
 void neighbours_link_changed(struct neighbours *neighbours, uint32_t ifindex);
 void neighbours_begin_sync(struct neighbours *neighbours);
 void neighbours_end_sync(struct neighbours *neighbours);
 
 /*
- * Tells the kernel which neighbours are in use, as its own forwarding would have: those that
- * workers marked since the last call and that are not NUD_REACHABLE (NTF_USE). To be called several
- * times a second. Returns how many were told; bounded per call.
+ * Tells the kernel which neighbours are in use, as its own forwarding would have (NTF_USE): those
+ * that workers marked since the last call. To be called several times a second. Returns how many
+ * were told; bounded per call. The socket is for nothing else: what the kernel answers is thrown
+ * away.
  */
-uint32_t neighbours_keep_alive(struct neighbours *neighbours, int rtnl_fd);
+uint32_t neighbours_keep_alive(struct neighbours *neighbours, int rtnl_fd, uint64_t now_ns);
+/* Known and resolved on route ports, IPv4 and IPv6. */
 void neighbours_count(const struct neighbours *neighbours, uint64_t ret_n[2]);
+
+/* Rows for show, as rib_walk(). */
+struct neighbour_row {
+	struct rt_neighbour neighbour;
+	bool is_usable; /* workers send to it */
+};
+bool neighbours_walk(const struct neighbours *neighbours, uint64_t *io_cursor, uint32_t max_scan,
+		     void (*fn)(const struct neighbour_row *row, void *arg), void *arg);
 
 /* --- locals.c: addresses of this host
  * -------------------------------------------------------------------- */
@@ -96,9 +130,15 @@ void locals_address(struct locals *locals, const struct rt_address *address, boo
 void locals_set_groups(struct locals *locals, const struct tables_port *ports, uint32_t n_ports);
 void locals_begin_sync(struct locals *locals);
 void locals_end_sync(struct locals *locals);
+/* Makes view->locals what was learnt since the last call; to be called after each batch. */
+void locals_publish(struct locals *locals);
+/* How many the gate had no room for: its program does not know them, so no port may forward. */
+uint32_t locals_n_refused(const struct locals *locals);
 
 /* Does this /24 hold an address of the host? rib.c paints it "mixed" then. */
 bool locals_in_slot24(const struct locals *locals, uint32_t slot24);
+/* Calls fn whenever an IPv4 address came or went. */
+void locals_on_slot24(struct locals *locals, void (*fn)(uint32_t slot24, void *arg), void *arg);
 
 /* --- fdbs.c: the bridges
  * ----------------------------------------------------------------------------------- */
