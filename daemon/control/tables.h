@@ -46,6 +46,9 @@ struct json_object;
 /* One slice of work under the lock: a tenth of the time within which a change is to be visible. */
 #define TABLES_SLICE_NS NSEC_PER_MSEC
 
+/* How long tables_configure() waits for the first dump: a million routes take a second or two. */
+#define TABLES_FIRST_SYNC_NS (5 * NSEC_PER_SEC)
+
 /* A port as the tables see it; by place in the plan. */
 struct tables_port {
 	bool is_route;    /* forward = route and its device is there */
