@@ -29,6 +29,7 @@
 struct bridged {
 	uint64_t addr;
 	uint32_t len;
+	struct fdb_key to, from;
 };
 
 /* One burst at work. */
@@ -172,28 +173,13 @@ static void gather_exits(struct crossing *c)
 	c->has_exits = true;
 }
 
-/* The bucket holds what one second allows, and starts full. */
+/* The bucket holds what one second allows. */
 static bool take_flood_token(struct crossing *c)
 {
 	const uint32_t per_s = c->set->ports[c->route->port].flood_per_s;
-	struct token_bucket *bucket = &c->worker->flood_tokens[c->route->port];
-	uint64_t elapsed_ns = c->worker->now_ns - bucket->filled_at_ns;
 
-	if (per_s == 0)
-		return true;
-	if (elapsed_ns >= NSEC_PER_SEC) {
-		bucket->tokens = per_s;
-		bucket->filled_at_ns = c->worker->now_ns;
-	} else {
-		uint64_t n = elapsed_ns * per_s / NSEC_PER_SEC;
-
-		bucket->tokens = (uint32_t)MIN(bucket->tokens + n, (uint64_t)per_s);
-		bucket->filled_at_ns += n * NSEC_PER_SEC / per_s;
-	}
-	if (bucket->tokens == 0)
-		return false;
-	bucket->tokens--;
-	return true;
+	return per_s == 0 || token_bucket_take(&c->worker->flood_tokens[c->route->port],
+					       c->worker->now_ns, per_s, per_s);
 }
 
 static enum drop_reason copy_to(struct lane *in, struct lane *out, uint64_t addr, uint32_t len)
@@ -313,19 +299,20 @@ static __attribute__((noinline)) void cross_to_unknown(struct crossing *c, uint6
 		flood(c, addr, len, false);
 }
 
-static inline void cross(struct crossing *c, uint64_t addr, uint32_t len)
+static inline void cross(struct crossing *c, const struct bridged *frame)
 {
+	const uint64_t addr = frame->addr;
+	const uint32_t len = frame->len;
 	const uint8_t *to = c->in->umem->area + addr;
-	const uint8_t *source = to + ETH_ALEN;
 	uint16_t port;
 
-	if (unlikely(!fdb_saw(c->set->fdb, source, c->route->port, c->worker->now_s)))
-		report_source(c, source);
+	if (unlikely(!fdb_saw(c->set->fdb, frame->from, c->route->port, c->worker->now_s)))
+		report_source(c, to + ETH_ALEN);
 	if (unlikely(mac_is_group(to))) {
 		cross_to_group(c, addr, len);
 		return;
 	}
-	port = fdb_lookup(c->set->fdb, to);
+	port = fdb_lookup_key(c->set->fdb, frame->to);
 	/* After a reload the database may be ahead of this set: what it says is then unknown. */
 	if (unlikely(port >= WORKER_MAX_PORTS || !c->set->ports[port].is_member))
 		cross_to_unknown(c, addr, len);
@@ -339,6 +326,7 @@ static inline void cross(struct crossing *c, uint64_t addr, uint32_t len)
 static uint32_t take_frames(struct crossing *c, uint32_t index, uint32_t n, struct bridged *frames)
 {
 	const struct xsk_ring_cons *rx = &c->in->xsk.rx;
+	const struct fdb *fdb = c->set->fdb;
 	struct umem *umem = c->in->umem;
 	uint32_t n_frames = 0;
 
@@ -356,9 +344,12 @@ static uint32_t take_frames(struct crossing *c, uint32_t index, uint32_t n, stru
 			burst_drop_frame(c->burst, umem, addr, DROP_SOURCE);
 			continue;
 		}
-		fdb_prefetch(c->set->fdb, source);
-		fdb_prefetch(c->set->fdb, source - ETH_ALEN);
-		frames[n_frames++] = (struct bridged){.addr = addr, .len = len};
+		frames[n_frames++] = (struct bridged){
+			.addr = addr,
+			.len = len,
+			.to = fdb_key(fdb, source - ETH_ALEN),
+			.from = fdb_key(fdb, source),
+		};
 	}
 	return n_frames;
 }
@@ -381,7 +372,7 @@ void bridge_burst(struct worker *worker, const struct worker_route *route, uint3
 	c.n_exits = 0;
 	n_frames = take_frames(&c, index, n, frames);
 	for (uint32_t i = 0; i < n_frames; i++)
-		cross(&c, frames[i].addr, frames[i].len);
+		cross(&c, &frames[i]);
 	egress_submit(&c.egress);
 	if (unlikely(c.has_reports))
 		submit_reports(worker->learn);

@@ -8,6 +8,8 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "data/hot.h"
+
 int learn_ring_new(struct learn_ring **ret_ring)
 {
 	struct learn_ring *ring = aligned_alloc(CACHE_LINE_BYTES, sizeof(*ring));

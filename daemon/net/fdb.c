@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "util/macros.h"
 
@@ -77,10 +78,24 @@ void fdb_free(struct fdb *fdb)
 
 /* --- where an address may stand --------------------------------------------------------------- */
 
+/* 48 bits, in whatever order two loads give. */
 static inline uint64_t key_of(const uint8_t mac[6])
 {
-	return (uint64_t)mac[0] << 40 | (uint64_t)mac[1] << 32 | (uint64_t)mac[2] << 24 |
-	       (uint64_t)mac[3] << 16 | (uint64_t)mac[4] << 8 | (uint64_t)mac[5];
+	uint32_t first;
+	uint16_t last;
+
+	memcpy(&first, mac, sizeof(first));
+	memcpy(&last, mac + sizeof(first), sizeof(last));
+	return (uint64_t)last << 32 | first;
+}
+
+static void mac_of(uint64_t key, uint8_t ret_mac[6])
+{
+	uint32_t first = (uint32_t)key;
+	uint16_t last = (uint16_t)(key >> 32);
+
+	memcpy(ret_mac, &first, sizeof(first));
+	memcpy(ret_mac + sizeof(first), &last, sizeof(last));
 }
 
 /* The finalizer of splitmix64: each bit of the key moves half of the bits of either number. */
@@ -116,6 +131,7 @@ static inline uint64_t find_in(const struct fdb *fdb, uint32_t bucket, uint64_t 
 	uint64_t found = NOT_FOUND;
 	uint32_t place = 0;
 
+#pragma GCC unroll 8
 	for (uint32_t i = 0; i < WORDS_PER_BUCKET; i++) {
 		uint64_t word = atomic_load_explicit(&words[i], memory_order_relaxed);
 		bool is_it = word >> MAC_SHIFT == key;
@@ -127,14 +143,20 @@ static inline uint64_t find_in(const struct fdb *fdb, uint32_t bucket, uint64_t 
 	return found;
 }
 
-static inline uint64_t find(const struct fdb *fdb, const uint8_t mac[6], uint32_t *ret_place)
+static inline uint64_t find(const struct fdb *fdb, struct fdb_key key, uint32_t *ret_place)
 {
-	uint64_t key = key_of(mac), hash = hash_of(fdb, key);
-	uint64_t word = find_in(fdb, first_of(fdb, hash), key, ret_place);
+	uint64_t word = find_in(fdb, first_of(fdb, key.hash), key.key, ret_place);
 
 	if (likely(word != NOT_FOUND))
 		return word;
-	return find_in(fdb, second_of(fdb, hash), key, ret_place);
+	return find_in(fdb, second_of(fdb, key.hash), key.key, ret_place);
+}
+
+static inline struct fdb_key hashed(const struct fdb *fdb, const uint8_t mac[6])
+{
+	uint64_t key = key_of(mac);
+
+	return (struct fdb_key){.key = key, .hash = hash_of(fdb, key)};
 }
 
 /* Of an empty word: FDB_NO_PORT. */
@@ -150,22 +172,30 @@ static uint64_t word_of(uint64_t key, uint16_t port, bool is_static)
 
 /* --- workers ---------------------------------------------------------------------------------- */
 
-void fdb_prefetch(const struct fdb *fdb, const uint8_t mac[6])
+struct fdb_key fdb_key(const struct fdb *fdb, const uint8_t mac[6])
 {
-	__builtin_prefetch(&fdb->buckets[first_of(fdb, hash_of(fdb, key_of(mac)))]);
+	struct fdb_key key = hashed(fdb, mac);
+
+	__builtin_prefetch(&fdb->buckets[first_of(fdb, key.hash)]);
+	return key;
+}
+
+uint16_t fdb_lookup_key(const struct fdb *fdb, struct fdb_key key)
+{
+	uint32_t place;
+
+	return port_of(find(fdb, key, &place));
 }
 
 uint16_t fdb_lookup(const struct fdb *fdb, const uint8_t mac[6])
 {
-	uint32_t place;
-
-	return port_of(find(fdb, mac, &place));
+	return fdb_lookup_key(fdb, hashed(fdb, mac));
 }
 
-bool fdb_saw(struct fdb *fdb, const uint8_t mac[6], uint16_t port, uint32_t now_s)
+bool fdb_saw(struct fdb *fdb, struct fdb_key key, uint16_t port, uint32_t now_s)
 {
 	uint32_t place;
-	uint64_t word = find(fdb, mac, &place);
+	uint64_t word = find(fdb, key, &place);
 
 	if (unlikely(port_of(word) != port && !(word & STATIC_BIT)))
 		return false;
@@ -214,9 +244,8 @@ static uint32_t fill_of(const struct fdb *fdb, uint32_t bucket, uint32_t *ret_em
 	return n;
 }
 
-static int find_room(const struct fdb *fdb, uint64_t key, uint32_t *ret_place)
+static int find_room(const struct fdb *fdb, uint64_t hash, uint32_t *ret_place)
 {
-	uint64_t hash = hash_of(fdb, key);
 	uint32_t first = 0, second = 0, n_first, n_second;
 
 	n_first = fill_of(fdb, first_of(fdb, hash), &first);
@@ -233,14 +262,16 @@ static int find_room(const struct fdb *fdb, uint64_t key, uint32_t *ret_place)
 
 int fdb_put(struct fdb *fdb, const uint8_t mac[6], uint16_t port, bool is_static, uint32_t now_s)
 {
-	uint64_t key = key_of(mac), word;
+	struct fdb_key key = hashed(fdb, mac);
 	uint32_t place;
+	uint64_t word;
 
-	if (key == 0)
+	if (key.key == 0)
 		return -EINVAL;
-	word = find(fdb, mac, &place);
+	word = find(fdb, key, &place);
 	if (word == NOT_FOUND) {
-		int r = fdb->n_entries < fdb->max_entries ? find_room(fdb, key, &place) : -ENOSPC;
+		int r = fdb->n_entries < fdb->max_entries ? find_room(fdb, key.hash, &place) :
+							    -ENOSPC;
 
 		if (r < 0)
 			return r;
@@ -249,7 +280,7 @@ int fdb_put(struct fdb *fdb, const uint8_t mac[6], uint16_t port, bool is_static
 		return -EPERM;
 	}
 	atomic_store_explicit(&fdb->seen_s[place], now_s, memory_order_relaxed);
-	atomic_store_explicit(word_at(fdb, place), word_of(key, port, is_static),
+	atomic_store_explicit(word_at(fdb, place), word_of(key.key, port, is_static),
 			      memory_order_relaxed);
 	return 0;
 }
@@ -258,7 +289,7 @@ int fdb_delete(struct fdb *fdb, const uint8_t mac[6])
 {
 	uint32_t place;
 
-	if (find(fdb, mac, &place) == NOT_FOUND)
+	if (find(fdb, hashed(fdb, mac), &place) == NOT_FOUND)
 		return -ENOENT;
 	clear_at(fdb, place);
 	return 0;
@@ -303,8 +334,7 @@ static struct fdb_entry entry_of(const struct fdb *fdb, uint32_t place, uint64_t
 		.seen_s = atomic_load_explicit(&fdb->seen_s[place], memory_order_relaxed),
 	};
 
-	for (unsigned i = 0; i < sizeof(entry.mac); i++)
-		entry.mac[i] = (uint8_t)(word >> (56 - 8 * i));
+	mac_of(word >> MAC_SHIFT, entry.mac);
 	return entry;
 }
 
@@ -326,9 +356,4 @@ void fdb_for_each(const struct fdb *fdb, bool (*fn)(const struct fdb_entry *entr
 uint32_t fdb_count(const struct fdb *fdb)
 {
 	return fdb->n_entries;
-}
-
-uint32_t fdb_max_entries(const struct fdb *fdb)
-{
-	return fdb->max_entries;
 }

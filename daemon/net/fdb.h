@@ -38,17 +38,26 @@ int fdb_new(const struct fib_pages *pages, uint32_t max_entries, uint64_t seed,
 /* No worker may be looking up any more. NULL is allowed. */
 void fdb_free(struct fdb *fdb);
 
-/* Has the line on which an address most likely stands fetched. Thread: worker. */
-void fdb_prefetch(const struct fdb *fdb, const uint8_t mac[6]);
+/* An address and its hash, for one database. */
+struct fdb_key {
+	uint64_t key;
+	uint64_t hash;
+};
+
+/* Also has the line fetched on which the address most likely stands. Thread: worker. */
+struct fdb_key fdb_key(const struct fdb *fdb, const uint8_t mac[6]);
 
 /* The place of the port behind an address, or FDB_NO_PORT. Thread: worker. */
+uint16_t fdb_lookup_key(const struct fdb *fdb, struct fdb_key key);
+
+/* The same, by all its octets. Thread: any. */
 uint16_t fdb_lookup(const struct fdb *fdb, const uint8_t mac[6]);
 
 /*
  * A frame with this source came in by `port` in second now_s. True: it was known to be there (or is
  * static, wherever) and is marked as seen. False: new or moved, to be reported. Thread: worker.
  */
-bool fdb_saw(struct fdb *fdb, const uint8_t mac[6], uint16_t port, uint32_t now_s);
+bool fdb_saw(struct fdb *fdb, struct fdb_key key, uint16_t port, uint32_t now_s);
 
 /*
  * Learns, moves or (is_static) pins an address. -ENOSPC: both buckets are full, or max_entries
@@ -77,4 +86,3 @@ void fdb_for_each(const struct fdb *fdb, bool (*fn)(const struct fdb_entry *entr
 		  void *arg);
 
 uint32_t fdb_count(const struct fdb *fdb);
-uint32_t fdb_max_entries(const struct fdb *fdb);

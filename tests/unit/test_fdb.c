@@ -86,7 +86,7 @@ static void see_both(struct fdb *fdb, struct listed *entry, uint16_t port, uint3
 {
 	bool is_known = entry->is_there && (entry->is_static || entry->port == port);
 
-	assert_int_equal(fdb_saw(fdb, entry->mac.octet, port, now_s), is_known);
+	assert_int_equal(fdb_saw(fdb, fdb_key(fdb, entry->mac.octet), port, now_s), is_known);
 	if (is_known)
 		entry->seen_s = now_s;
 }
@@ -226,7 +226,7 @@ static void test_fdb_keeps_a_static_entry_where_it_is(void **state)
 	const struct mac mac = mac_of(0x020000000001);
 
 	assert_int_equal(fdb_put(fdb, mac.octet, 2, true, 1), 0);
-	assert_true(fdb_saw(fdb, mac.octet, 3, 2));
+	assert_true(fdb_saw(fdb, fdb_key(fdb, mac.octet), 3, 2));
 	assert_int_equal(fdb_put(fdb, mac.octet, 3, false, 2), -EPERM);
 	assert_int_equal(fdb_age(fdb, 1000), 0);
 	assert_int_equal(fdb_flush_port(fdb, 2, false), 0);
@@ -246,7 +246,7 @@ static void test_fdb_knows_no_address_of_zeroes(void **state)
 
 	assert_int_equal(fdb_put(fdb, zero, 1, false, 1), -EINVAL);
 	assert_int_equal(fdb_lookup(fdb, zero), FDB_NO_PORT);
-	assert_false(fdb_saw(fdb, zero, 0, 1));
+	assert_false(fdb_saw(fdb, fdb_key(fdb, zero), 0, 1));
 	assert_int_equal(fdb_delete(fdb, zero), -ENOENT);
 	fdb_free(fdb);
 }
@@ -301,7 +301,8 @@ static void *read_all(void *arg)
 
 			if (!is_right(i, fdb_lookup(crowd->fdb, mac.octet)))
 				crowd->n_wrong++;
-			if (!fdb_saw(crowd->fdb, mac.octet, 1, now_s) && i < N_STEADY)
+			if (!fdb_saw(crowd->fdb, fdb_key(crowd->fdb, mac.octet), 1, now_s) &&
+			    i < N_STEADY)
 				crowd->n_wrong++;
 		}
 		crowd->n_lookups += N_STEADY + N_ROAMING + N_FLEETING;

@@ -167,6 +167,7 @@ static void test_the_learning_limit_is_a_second_s_worth(void **state)
 static void test_max_entries_is_a_bound_that_ageing_lifts(void **state)
 {
 	struct world *w = world();
+	struct fdb *fdb = fdbs_find(w->fdbs, "br");
 
 	for (uint16_t i = 0; i < 120; i++)
 		report(w, i % 2, i + 1, 0);
@@ -175,7 +176,7 @@ static void test_max_entries_is_a_bound_that_ageing_lifts(void **state)
 	assert_int_equal(report_of(w).n_refused, 20);
 	fdbs_age(w->fdbs, NS + 300 * NSEC_PER_SEC);
 	assert_int_equal(report_of(w).n_entries, 100);
-	(void)fdb_saw(fdbs_find(w->fdbs, "br"), mac(1), 0, (uint32_t)(NS / NSEC_PER_SEC) + 200);
+	(void)fdb_saw(fdb, fdb_key(fdb, mac(1)), 0, (uint32_t)(NS / NSEC_PER_SEC) + 200);
 	fdbs_age(w->fdbs, NS + 302 * NSEC_PER_SEC);
 	assert_int_equal(report_of(w).n_entries, 1);
 	assert_int_equal(report_of(w).n_aged, 99);
