@@ -5,11 +5,11 @@ from scapy.layers.inet6 import ICMPv6ND_NA, ICMPv6ND_NS, ICMPv6NDOptDstLLAddr, I
 from scapy.layers.l2 import ARP, Ether
 
 from router_cases_l2 import arp
-from router_frames import echo, ether, one, plain, udp, v4, v6
+from router_frames import echo, ether, host_unreachable, one, plain, udp, v4, v6
 from router_rig import Case, Do, ECHO_ONLY, Until
 from router_topology import HOST_MAC, OTHER_MAC, restore_commands
 
-ARP_KEPT, NS_KEPT = frozenset({"arp"}), frozenset({"ns"})
+ARP_KEPT, NS_KEPT = frozenset({"arp", "host"}), frozenset({"ns", "host"})
 BROADCAST_MAC = {"dst": "ff:ff:ff:ff:ff:ff"}
 
 
@@ -57,14 +57,6 @@ def is_udp6(frame):
     return frame[12:14] == b"\x86\xdd" and frame[20] == 17
 
 
-def is_unreachable4(frame):
-    return frame[12:14] == b"\x08\x00" and frame[23] == 1 and frame[34:36] == b"\x03\x01"
-
-
-def is_unreachable6(frame):
-    return frame[12:14] == b"\x86\xdd" and frame[20] == 58 and frame[54:56] == b"\x01\x03"
-
-
 def resolve(name, frame, seen, family, address, count=1, **kwargs):
     """The next hop is asked for, answers, and the packets follow; the next finds it known."""
     forget = (f"ip neigh flush {address} dev b",)
@@ -73,10 +65,10 @@ def resolve(name, frame, seen, family, address, count=1, **kwargs):
                 answer=answer, keep=keep, before=forget, after=forget, **kwargs)
 
 
-def never_answers(name, frame, seen, address, keep, count=1):
+def never_answers(name, frame, address, keep, count=1):
     forget = (f"ip neigh flush {address} dev b",)
-    return Case(name, lambda x: [frame(x)] * count + [Until("a", seen, count)],
-                keep=keep, before=forget, after=forget)
+    return Case(name, lambda x: [frame(x)] * count + [Until(
+        "a", host_unreachable(frame(x)), count)], keep=keep, before=forget, after=forget)
 
 
 NEIGHBOURS = [
@@ -91,13 +83,13 @@ NEIGHBOURS = [
     resolve("v6 gateway asked for and found", lambda x: v6(x, dst=x.special6(228)), is_udp6, 6,
             "fd00:2::66"),
     never_answers("v4 neighbour that does not answer", lambda x: v4(x, dst="10.2.0.63"),
-                  is_unreachable4, "10.2.0.63", ARP_KEPT),
+                  "10.2.0.63", ARP_KEPT),
     never_answers("v4 gateway that does not answer", lambda x: v4(x, dst=x.special4(228)),
-                  is_unreachable4, "10.2.0.66", ARP_KEPT),
+                  "10.2.0.66", ARP_KEPT),
     never_answers("v4 neighbour that does not answer, two packets",
-                  lambda x: v4(x, dst="10.2.0.64"), is_unreachable4, "10.2.0.64", ARP_KEPT, 2),
+                  lambda x: v4(x, dst="10.2.0.64"), "10.2.0.64", ARP_KEPT, 2),
     never_answers("v6 neighbour that does not answer", lambda x: v6(x, dst="fd00:2::63"),
-                  is_unreachable6, "fd00:2::63", NS_KEPT),
+                  "fd00:2::63", NS_KEPT),
     Case("v4 neighbour gets another MAC by command", lambda x: [
         v4(x, dst="10.2.0.67"),
         Do((f"ip neigh replace 10.2.0.67 lladdr {OTHER_MAC} dev b nud permanent",)),
@@ -130,6 +122,12 @@ NEIGHBOURS = [
           after=("ip neigh del 10.2.0.70 dev b",)),
 ]
 
+# What becomes of the carrier, the kernel tells itself by a work item.
+CARRIER_LOST = ("h: ip link set dev b0 down",
+                "until ip link show dev b | grep -qE 'state (LOWERLAYER)?DOWN'; do :; done")
+CARRIER_BACK = ("h: ip link set dev b0 up",
+                "until ip link show dev b | grep -q 'state UP'; do :; done")
+
 # --- routes of every type ----------------------------------------------------------------------------------
 
 TABLE_100 = ("ip route add 10.102.0.0/16 via 10.3.0.2 dev c table 100",
@@ -139,12 +137,12 @@ NO_TABLE_100 = ("ip route del 10.102.0.0/16 table 100", "ip route del fd00:102::
 ROUTES = [
     *both("blackhole", 210, 210), *both("unreachable", 211, 211), *both("prohibit", 212, 212),
     *both("throw", 213, 213),
-    *both("multipath", 216, 216, fold="bc"),
+    *both("multipath", 216, 216),
     *both("nexthop object", 217, 217, make=plain),
     one("v4 nexthop group of one", lambda x: v4(x, dst=x.special4(218))),
     one("v4 nexthop blackhole", lambda x: v4(x, dst=x.special4(219))),
     one("v4 nexthop group, weighted", lambda x: [
-        v4(x, udp(sport=port), dst=x.special4(229)) for port in range(2000, 2032)], fold="bc"),
+        v4(x, udp(sport=port), dst=x.special4(229)) for port in range(2000, 2032)]),
     plain("v4 gateway of IPv6", lambda x: v4(x, dst=x.special4(220))),
     *both("lwtunnel seg6", 225, 225),
     one("v4 through an interface that is no port", lambda x: v4(x, to="d")),
@@ -205,11 +203,11 @@ ROUTES = [
     Case("v4 multipath loses a member to ignore_routes_with_linkdown", lambda x: [
         v4(x, udp(sport=port), dst=x.special4(216)) for port in range(3000, 3016)],
         before=sysctl("ipv4.conf.all.ignore_routes_with_linkdown=1") + (
-            "h: ip link set dev b0 down",),
+            *CARRIER_LOST,),
         after=sysctl("ipv4.conf.all.ignore_routes_with_linkdown=0") + (
-            "h: ip link set dev b0 up",), marked_wires="acd"),
-    Case("v4 carrier of the out port lost", lambda x: [v4(x)], before=("h: ip link set dev b0 down",),
-         after=("h: ip link set dev b0 up",), marked_wires="acd"),
+            *CARRIER_BACK,), marked_wires="acd"),
+    Case("v4 carrier of the out port lost", lambda x: [v4(x)], before=CARRIER_LOST,
+         after=CARRIER_BACK, marked_wires="acd"),
     Case("out port down", lambda x: [v4(x), v6(x), v4(x, dst="10.2.0.1"), v4(x, dst="10.2.0.9")],
          before=("ip link set dev b down",), after=restore_commands("b"), marked_wires="acd"),
     Case("out port was down", lambda x: [v4(x), v6(x), v4(x, to="c"), v6(x, to="c")]),

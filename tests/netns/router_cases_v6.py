@@ -12,7 +12,7 @@ from scapy.layers.l2 import GRE
 from scapy.layers.sctp import SCTP, SCTPChunkInit
 from scapy.packet import Raw
 
-from router_frames import PAYLOAD, edit, one, plain, tcp, udp, v6
+from router_frames import PAYLOAD, edit, one, plain, searching, tcp, udp, v6
 from router_topology import HOST_MAC, OTHER_MAC, ROUTER_MAC
 
 ALL_NODES_MAC = {"dst": "33:33:00:00:00:01"}
@@ -153,8 +153,9 @@ ADDRESSES = [
     *_sources("::", "::1", "::ffff:10.101.0.1", "::10.101.0.1", "fe80::1", "fe80::9999", "ff02::1",
               "ff0e::1", "fec0::1", "fd00:1::1", "fd00:2::1", "64:ff9b::10.1.1.1", "2001:db8::1",
               "2002:a00:1::1", "fd00:210:9::9"),
-    *_destinations("::", "::1", "::ffff:10.102.0.1", "::10.102.0.1", "fe80::2", "fe80::9999",
-                   "ff01::1", "ff02::1", "ff02::2", "ff02::5", "ff05::2", "ff0e::1", "fec0::1",
+    *[searching(f"v6 destination {a}", lambda x, a=a: v6(x, dst=a))
+      for a in ("fe80::2", "fe80::9999")],
+    *_destinations("::", "::1", "::ffff:10.102.0.1", "::10.102.0.1", "ff01::1", "ff02::1", "ff02::2", "ff02::5", "ff05::2", "ff0e::1", "fec0::1",
                    "fd00:2::", "fd00:3:1::1", "fd00:250::1", "fd00:2::9", "fd00:102:c8::1",
                    "fd00:102:c8:80::1", "fd00:102:c8:81::1", "fd00:102:c8:81::2",
                    "fd00:102:c8:ff::1", "2001:db8::1", "fd00:229:1::1", "fd00:3::9"),
@@ -189,7 +190,7 @@ LOCAL = [
             "fd00:1::1", "fd00:2::1", "fd00:3::1", "fd00:3:1::", "fd00:4::1"])]),
     one("v6 ping r's link-local address", lambda x: v6(
         x, echo(x), src=LINK_LOCAL, dst="fe80::ff:fe00:101")),
-    one("v6 ping r's link-local address of another link", lambda x: v6(
+    searching("v6 ping r's link-local address of another link", lambda x: v6(
         x, echo(x), src=LINK_LOCAL, dst="fe80::ff:fe00:201")),
     one("v6 ping all nodes", lambda x: v6(x, echo(x), src=LINK_LOCAL, dst="ff02::1",
                                           mac=ALL_NODES_MAC)),

@@ -8,7 +8,7 @@ from scapy.layers.inet6 import IPv6
 from scapy.layers.l2 import Ether
 from scapy.packet import Raw
 
-from router_rig import Case, checksum
+from router_rig import Case, Until, checksum
 from router_topology import HOST_MAC, ROUTER_MAC
 
 PAYLOAD = bytes(range(32))
@@ -62,6 +62,37 @@ def one(name, frame, **kwargs):
 def plain(name, frame, **kwargs):
     """A case whose frames the kernel forwards unchanged: so must AF_XDP."""
     return one(name, frame, kinds=PLAIN, **kwargs)
+
+
+def host_unreachable(sent):
+    """Is a frame the news that nobody has the destination of `sent`?"""
+    wanted = IP_HEADER[sent[1][12:14]](sent[1])
+
+    def seen(frame):
+        if frame[12:14] == b"\x08\x00":
+            return frame[34:36] == b"\x03\x01" and frame[42:62] == wanted
+        return frame[54:56] == b"\x01\x03" and frame[62:102] == wanted
+    return seen
+
+
+def _quoted4(frame):
+    """The IPv4 header as an error quotes it: one hop later."""
+    return edit4(("", frame), 8, bytes([frame[22] - 1]))[1][14:34]
+
+
+def _quoted6(frame):
+    return frame[14:21] + bytes([frame[21] - 1]) + frame[22:54]
+
+
+IP_HEADER = {b"\x08\x00": _quoted4, b"\x86\xdd": _quoted6}
+
+
+def searching(name, frame, **kwargs):
+    """A case of one frame whose next hop r asks for in vain; its sender hears of that."""
+    def steps(x):
+        sent = frame(x)
+        return [sent, Until(sent[0], host_unreachable(sent))]
+    return Case(name, steps, **kwargs)
 
 
 def echo(x, **fields):

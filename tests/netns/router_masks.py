@@ -9,6 +9,7 @@ from collections import Counter
 
 from router_topology import NUMBER, ROUTER_MAC
 
+NOBODY_V4, NOBODY_V6 = bytes([10, 211]), bytes.fromhex("fd000211")  # the unreachable routes
 ROUTER_MACS = {bytes.fromhex(mac.replace(":", "")) for mac in ROUTER_MAC.values()}
 OWN_V4 = {socket.inet_aton(a) for a in [f"10.{n}.0.1" for n in NUMBER.values()]
           + ["10.3.1.0", "10.2.7.7", "0.0.0.0"]}
@@ -50,7 +51,11 @@ NOISE = (
     ("mld", "groups are reported some random time after they were joined",
      lambda f: _icmp6_type(f) in (131, 132, 143) and _is_from_link_local_or_unspecified(f)),
     ("igmp", "as mld", lambda f: _is_own_v4(f) and f[23] == 2),
+    ("host", "the sender hears of it when the search for a neighbour is over, by a timer",
+     lambda f: _is_own_v4(f) and f[23] == 1 and f[34:36] == b"\x03\x01" and f[58:60] != NOBODY_V4
+     or _icmp6_type(f) == 1 and f[55:56] == b"\x03" and f[86:90] != NOBODY_V6),
 )
+
 
 
 def _mask_own_id(frame):
@@ -59,19 +64,42 @@ def _mask_own_id(frame):
     return bytes(head)
 
 
-def _mask_nexthop(frame):
-    return bytes(12) + frame[12:]
+def _has_timestamp_option(frame):
+    return _is_v4(frame) and (frame[14] & 15) > 5 and 68 in frame[34:14 + (frame[14] & 15) * 4]
+
+
+def _mask_options(frame):
+    head = bytearray(frame)
+    end = 14 + (frame[14] & 15) * 4
+    head[24:26], head[34:end] = b"\0\0", bytes(end - 34)
+    return bytes(head)
+
+
+def _is_timestamp_reply(frame):
+    return _is_own_v4(frame) and frame[14] == 0x45 and frame[23] == 1 and frame[34:35] == b"\x0e"
 
 
 # (why the bytes may differ, does it apply?, what is compared instead)
 MASKS = (
     ("the IP id of a packet that r makes is random, and with it the header's checksum",
      _is_own_v4, _mask_own_id),
+    ("routers write the time of day into a timestamp option",
+     _has_timestamp_option, _mask_options),
+    ("r answers ICMP timestamp requests with the time of day",
+     _is_timestamp_reply, lambda f: f[:36] + bytes(len(f) - 36)),
 )
 
 # Which member of a multipath group a flow takes is the business of the hash, whose seed is random
-# in the kernel and in Sluice: frames of the cases that say so (Case.fold) are compared as if all
-# those wires were one, without the MAC addresses.
+# in the kernel and in Sluice. Packets to these destinations are compared as if the wires of the
+# members were one, without the MAC addresses.
+MULTIPATH_V4 = (bytes([10, 216]), bytes([10, 229]))
+MULTIPATH_V6 = (bytes.fromhex("fd000216"),)
+MULTIPATH_WIRES = "bc"
+
+
+def _takes_any_member(wire, frame):
+    return wire in MULTIPATH_WIRES and (_is_v4(frame) and frame[30:32] in MULTIPATH_V4
+                                        or _is_v6(frame) and frame[38:42] in MULTIPATH_V6)
 
 
 def _masked(frame):
@@ -85,14 +113,14 @@ def _is_noise(frame, keep):
     return any(kind not in keep and matches(frame) for kind, _, matches in NOISE)
 
 
-def result(seen, keep=frozenset(), fold=""):
+def result(seen, keep=frozenset()):
     """{wire: Counter of frames} to compare, of the (wire, frame) pairs that a case has caused."""
     wires = {}
     for wire, frame in seen:
         if _is_noise(frame, keep):
             continue
         frame = _masked(frame)
-        if wire in fold:
-            wire, frame = fold, _mask_nexthop(frame)
+        if _takes_any_member(wire, frame):
+            wire, frame = MULTIPATH_WIRES, bytes(12) + frame[12:]
         wires.setdefault(wire, Counter())[frame] += 1
     return wires

@@ -36,6 +36,9 @@ SYSCTLS = {
     "net.ipv4.icmp_msgs_per_sec": 1000000,
     "net.ipv4.icmp_msgs_burst": 1000000,
     "net.ipv6.icmp.ratelimit": 0,
+    # Nor does an incomplete packet to r end in an error, in some other case's window.
+    "net.ipv4.ipfrag_time": 3600,
+    "net.ipv6.ip6frag_time": 3600,
     "net.ipv6.conf.default.accept_dad": 0,
     "net.ipv6.conf.default.dad_transmits": 0,
     "net.ipv6.conf.default.router_solicitations": 0,
