@@ -7,7 +7,7 @@ from scapy.layers.l2 import ARP, Ether
 from router_cases_l2 import arp
 from router_frames import echo, ether, host_unreachable, one, plain, udp, v4, v6
 from router_rig import Case, Do, ECHO_ONLY, Until
-from router_topology import HOST_MAC, OTHER_MAC, restore_commands
+from router_topology import HOST_MAC, OTHER_MAC, restore_commands, wait_local
 
 ARP_KEPT, NS_KEPT = frozenset({"arp", "host"}), frozenset({"ns", "host"})
 BROADCAST_MAC = {"dst": "ff:ff:ff:ff:ff:ff"}
@@ -219,7 +219,8 @@ ROUTES = [
         after=("ip link set dev b mtu 1500",)),
     Case("address added and removed", lambda x: [
         v4(x, echo(x), dst="10.2.7.7"), v6(x, dst="fd00:2:7::7"),
-        Do(("ip addr add 10.2.7.7/32 dev b", "ip addr add fd00:2:7::7/128 nodad dev b")),
+        Do(("ip addr add 10.2.7.7/32 dev b", "ip addr add fd00:2:7::7/128 nodad dev b",
+            wait_local("fd00:2:7::7"))),
         v4(x, echo(x), dst="10.2.7.7"), v6(x, dst="fd00:2:7::7"),
         Do(("ip addr del 10.2.7.7/32 dev b", "ip addr del fd00:2:7::7/128 dev b")),
         v4(x, echo(x), dst="10.2.7.7"), v6(x, dst="fd00:2:7::7")],

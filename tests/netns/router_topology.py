@@ -12,9 +12,7 @@ Wire ends have no address, no IPv6 and answer nothing: what a host says, the cas
 10.10n.0.0/16 and fd00:10n::/32: every case has an address of its own there to send from, for the
 kernel's ICMP rate limit is by address. Two networks made by this file are alike to the last bit.
 """
-import json
-
-from lib import run, wait_for
+from lib import run
 
 WIRES = "abcd"
 PORTS = "abc"
@@ -127,11 +125,22 @@ SHARED = [
 ]
 
 
+def wait_local(address):
+    """A shell command: an IPv6 address that was added is r's only when a work item has run."""
+    return f"until ip -6 route show table local | grep -q 'local {address} '; do :; done"
+
+
+def wait_wire(wire):
+    """Shell commands: one of r's interfaces is ready, down to its addresses."""
+    n = NUMBER[wire]
+    return (f"until ip link show dev {wire} | grep -q 'state UP'; do :; done",
+            wait_local(f"fe80::ff:fe00:{n}01"), wait_local(f"fd00:{n}::1"))
+
+
 def restore_commands(wire):
     """For a case's `after`: r's interface is up again, with all that it lost when it went down."""
     return (f"ip link set dev {wire} up",
-            f"until ip link show dev {wire} | grep -q 'state UP'; do :; done",
-            *(f"ip {line}" for line in wire_commands(wire) + SHARED))
+            *(f"ip {line}" for line in wire_commands(wire) + SHARED), *wait_wire(wire))
 
 
 def batch(net, ns, lines):
@@ -153,7 +162,6 @@ def build(net):
         for ns, ifname in (("r", wire), ("h", f"{wire}0")):
             net.run(ns, "sh", "-c", f"ethtool -K {ifname} tx off gro off gso off"
                                     f" && ip link set dev {ifname} up")
-    wait_for(lambda: all(link["operstate"] == "UP" for link in json.loads(
-        net.ip("r", "-j", "link", "show", "type", "veth").stdout)), "every link of r is up")
     batch(net, "r", [line for wire in WIRES for line in wire_commands(wire)] + SHARED)
+    net.run("r", "sh", "-ec", "\n".join(line for wire in WIRES for line in wait_wire(wire)))
     return net
