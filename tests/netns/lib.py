@@ -307,8 +307,9 @@ class Daemon:
     section unless it names them. After stop() or kill() the same object may be started again.
     """
 
-    def __init__(self, net, ns, config, argv=(), env=None, prefix=()):
+    def __init__(self, net, ns, config, argv=(), env=None, prefix=(), program="daemon/sluiced"):
         self.net, self.ns, self.argv, self.env, self.prefix = net, ns, argv, env or {}, prefix
+        self.program = program  # in the build directory
         self.dir = Path(tempfile.mkdtemp(prefix=f"daemon{len(net.daemons)}-", dir=net.dir))
         self.config_path = self.dir / "sluice.conf"
         self.control_path = self.dir / "control.sock"
@@ -345,7 +346,7 @@ class Daemon:
         env = {**os.environ, "NOTIFY_SOCKET": str(self.dir / "notify.sock"), **self.env}
         env.pop("JOURNAL_STREAM", None)
         with open(self.log_path, "ab") as log:
-            self.process = self.net.popen(self.ns, *self.prefix, binary("daemon/sluiced"), "-c",
+            self.process = self.net.popen(self.ns, *self.prefix, binary(self.program), "-c",
                                           self.config_path, *self.argv, stdout=log, stderr=log,
                                           env=env)
         if ready:

@@ -28,7 +28,7 @@ class MutantAddresses(Addresses):
 
 def seeds(cases):
     """What makes a frame, of every case that is one frame and needs nothing else."""
-    return [case.steps for case in cases
+    return [case.steps for _, case in cases
             if not (case.before or case.after or case.answer) and case.marks == ALL_MARKS
             and case.marked_wires == WIRES and len(case.steps(Addresses(0))) == 1
             and case.steps(Addresses(0))[0][0] in PORTS]
@@ -58,7 +58,7 @@ def _odd_word(rng, frame):
 
 
 def _truncate(rng, frame):
-    del frame[rng.randrange(14, len(frame) + 1):]
+    del frame[rng.randrange(min(14, len(frame)), len(frame) + 1):]
 
 
 def _extend(rng, frame):
@@ -72,7 +72,7 @@ def _insert(rng, frame):
 
 def _remove(rng, frame):
     at = _place(rng, frame)
-    del frame[at:at + rng.choice((1, 2, 4, 8))]
+    del frame[at:min(at + rng.choice((1, 2, 4, 8)), len(frame) - 1)]
 
 
 def _hop_limit(rng, frame):
