@@ -4,6 +4,10 @@
  * links each into a sluiced of its own, where this route_rewrite() comes before the library's). The
  * right one is included whole, so that the fault is the only difference. Thread: worker.
  */
+#include "net/route.h"
+
+void route_rewrite_right(const struct route_frame *frame);
+
 #define route_rewrite route_rewrite_right
 #include "net/route_rewrite.c"
 #undef route_rewrite
