@@ -43,7 +43,9 @@ static inline const struct ip4_header *ip4_header_of(const uint8_t *frame)
 
 /*
  * Is the checksum of a header without options right? One's complement is arithmetic modulo 0xffff,
- * in which any byte order and any word size gives the same sum: so five words of 32 bits, folded.
+ * in which any byte order and any word size gives the same sum: so five words of 32 bits, which
+ * must add up to a multiple of 0xffff. (That is a multiplication and a comparison to the compiler,
+ * where folding would be a chain of additions. 0 is a multiple, too: of a header of zeroes alone.)
  */
 static inline bool ip4_checksum_is_right(const struct ip4_header *ip)
 {
@@ -52,11 +54,7 @@ static inline bool ip4_checksum_is_right(const struct ip4_header *ip)
 
 	memcpy(words, ip, sizeof(words));
 	sum = (uint64_t)words[0] + words[1] + words[2] + words[3] + words[4];
-	sum = (sum & 0xffffffff) + (sum >> 32);
-	sum = (sum & 0xffff) + (sum >> 16);
-	sum = (sum & 0xffff) + (sum >> 16);
-	sum = (sum & 0xffff) + (sum >> 16);
-	return sum == 0xffff;
+	return sum % 0xffff == 0;
 }
 
 /*
