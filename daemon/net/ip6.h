@@ -37,7 +37,7 @@ static inline uint64_t ip6_half(const struct ip6_addr *addr, unsigned half)
 {
 	uint64_t word;
 
-	memcpy(&word, addr->octet + 8 * half, sizeof(word));
+	memcpy(&word, addr->octet + sizeof(word) * half, sizeof(word));
 	return be64toh(word);
 }
 

@@ -68,7 +68,7 @@ static bool read_flow4(struct flow *flow, const uint8_t *at, const uint8_t *end,
 		return false;
 	*flow = (struct flow){.src = {ip->src}, .dst = {ip->dst}, .protocol = ip->protocol};
 	*ret_payload = NULL;
-	header_bytes = 4 * (ip->version_ihl & 0xf);
+	header_bytes = (ptrdiff_t)4 * (ip->version_ihl & 0xf);
 	if (be16toh(ip->fragment) & IP4_FRAGMENT_MASK || header_bytes < IP4_HEADER_BYTES ||
 	    header_bytes > end - at)
 		return true;

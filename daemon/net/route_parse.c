@@ -61,52 +61,67 @@ static bool refuse_by_mac(struct route_frame *frame, uint64_t mac)
 	return true;
 }
 
-/* ip_rcv_core(), ip_route_input_slow(), ip_forward(): the first thing that they would find. */
+/* As IPv4 goes, by ip_rcv_core(), ip_route_input_slow(), ip_forward(); the frame failed is_good4().
+ */
+static bool is_broken4(const struct ip4_header *ip, uint32_t n_bytes)
+{
+	uint32_t total_len;
+
+	if (n_bytes < IP4_HEADER_BYTES || ip->version_ihl >> 4 != 4 || ip->version_ihl < IP4_PLAIN)
+		return true;
+	if (ip->version_ihl > IP4_PLAIN)
+		return false; /* has options, and a checksum over them: the kernel's */
+	total_len = be16toh(ip->total_len);
+	return total_len < IP4_HEADER_BYTES || total_len > n_bytes || !ip4_checksum_is_right(ip);
+}
+
 static COLD void refuse4(struct route_frame *frame, uint64_t mac)
 {
 	const struct ip4_header *ip = ip4_header_of(frame->data);
-	uint32_t n_bytes = frame->len - ETH_HLEN;
 
 	if (refuse_by_mac(frame, mac))
 		return;
-	if (n_bytes < IP4_HEADER_BYTES || ip->version_ihl >> 4 != 4 || ip->version_ihl < IP4_PLAIN)
+	if (is_broken4(ip, frame->len - ETH_HLEN))
 		drop(frame);
-	else if (ip->version_ihl > IP4_PLAIN)
-		route_hand_back(frame, HANDBACK_HEADER);
-	else if (be16toh(ip->total_len) < IP4_HEADER_BYTES || be16toh(ip->total_len) > n_bytes ||
-		 !ip4_checksum_is_right(ip))
-		drop(frame);
-	else if (ip4_is_special(be32toh(ip->dst)))
+	else if (ip->version_ihl == IP4_PLAIN && ip4_is_special(be32toh(ip->dst)))
 		route_hand_back(frame, HANDBACK_LOCAL);
-	else if (ip4_is_special(be32toh(ip->src)))
+	else if (ip->version_ihl == IP4_PLAIN && ip4_is_special(be32toh(ip->src)))
 		route_hand_back(frame, HANDBACK_SOURCE);
 	else
-		route_hand_back(frame, HANDBACK_HEADER); /* TTL */
+		route_hand_back(frame, HANDBACK_HEADER); /* options, TTL */
 }
 
-/* ip6_rcv_core(), ip6_forward(). */
+/* By ip6_rcv_core(), ip6_forward(). */
+static bool is_broken6(const struct ip6_header *ip, uint32_t n_bytes)
+{
+	if (n_bytes < IP6_HEADER_BYTES || be32toh(ip->version_class_flow) >> 28 != 6)
+		return true;
+	/* behind a hop-by-hop header the length may stand in the jumbo option */
+	return ip->next_header != NEXT_HEADER_HOP_BY_HOP &&
+	       be16toh(ip->payload_len) > n_bytes - IP6_HEADER_BYTES;
+}
+
 static COLD void refuse6(struct route_frame *frame, uint64_t mac)
 {
 	const struct ip6_header *ip = ip6_header_of(frame->data);
-	uint32_t n_bytes = frame->len - ETH_HLEN;
+	bool is_hop_by_hop;
 
 	if (refuse_by_mac(frame, mac))
 		return;
-	if (n_bytes < IP6_HEADER_BYTES || be32toh(ip->version_class_flow) >> 28 != 6)
+	if (is_broken6(ip, frame->len - ETH_HLEN)) {
 		drop(frame);
-	/* before the length: behind a hop-by-hop header it may stand in the jumbo option */
-	else if (ip->next_header == NEXT_HEADER_HOP_BY_HOP)
-		route_hand_back(frame, HANDBACK_HEADER);
-	else if (be16toh(ip->payload_len) > n_bytes - IP6_HEADER_BYTES)
-		drop(frame);
-	else if (ip6_is_special(&ip->dst))
+		return;
+	}
+	is_hop_by_hop = ip->next_header == NEXT_HEADER_HOP_BY_HOP;
+	if (!is_hop_by_hop && ip6_is_special(&ip->dst))
 		route_hand_back(frame, HANDBACK_LOCAL);
-	else if (ip6_is_special(&ip->src) || ip6_is_v4mapped(&ip->src))
+	else if (!is_hop_by_hop && (ip6_is_special(&ip->src) || ip6_is_v4mapped(&ip->src)))
 		route_hand_back(frame, HANDBACK_SOURCE);
 	else
-		route_hand_back(frame, HANDBACK_HEADER); /* hop limit */
+		route_hand_back(frame, HANDBACK_HEADER); /* hop-by-hop, hop limit */
 }
 
+/* Any frame at all. */
 static COLD void refuse_type(struct route_frame *frame, uint64_t mac)
 {
 	if (frame->len < ETH_HLEN)
@@ -153,9 +168,7 @@ static ALWAYS_INLINE void parse(struct route_frame *frame, unsigned i, uint64_t 
 	frame->nh = FIB_NO_ROUTE;
 	frame->out_len = 0;
 	frame->adjacency = NULL;
-	if (unlikely(frame->len < ETH_HLEN + IP4_HEADER_BYTES)) {
-		refuse_type(frame, mac);
-	} else if (type_of(data) == ETH_P_IP) {
+	if (likely(frame->len >= ETH_HLEN + IP4_HEADER_BYTES && type_of(data) == ETH_P_IP)) {
 		if (unlikely(!is_good4(frame, mac))) {
 			refuse4(frame, mac);
 			return;
@@ -163,8 +176,8 @@ static ALWAYS_INLINE void parse(struct route_frame *frame, unsigned i, uint64_t 
 		frame->out_len = ETH_HLEN + be16toh(ip4_header_of(data)->total_len);
 		pass4->dst[pass4->n] = ip4_header_of(data)->dst;
 		pass4->index[pass4->n++] = (uint8_t)i;
-	} else if (type_of(data) == ETH_P_IPV6) {
-		if (unlikely(frame->len < ETH_HLEN + IP6_HEADER_BYTES || !is_good6(frame, mac))) {
+	} else if (frame->len >= ETH_HLEN + IP6_HEADER_BYTES && type_of(data) == ETH_P_IPV6) {
+		if (unlikely(!is_good6(frame, mac))) {
 			refuse6(frame, mac);
 			return;
 		}
