@@ -38,8 +38,8 @@ struct port_prog_spec {
 	unsigned n_queues;     /* 1 … SLUICE_MAX_QUEUES: size of the XSKMAP */
 	unsigned n_workers;    /* of the port's group: lines of the heartbeat map */
 	int numa_node;         /* of the device, for the port's maps; -1 = no preference */
-	/* of a port that routes or bridges, else NULL. The program shares its maps and keeps them
-	 * alive; it need not outlive this call. */
+	/* for a port that routes or bridges, others ignore it. The program shares its maps and
+	 * keeps them alive; it need not outlive this call. */
 	const struct gate *gate;
 };
 

@@ -90,7 +90,7 @@ static int check_spec(const struct port_prog_spec *spec)
 	if (spec->n_queues < 1 || spec->n_queues > SLUICE_MAX_QUEUES ||
 	    spec->n_workers >= SLUICE_NO_WORKER || !spec->port[0])
 		return -EINVAL;
-	if (spec->config.forward >= SLUICE_FORWARD_N || needs_gate(spec) != !!spec->gate)
+	if (spec->config.forward >= SLUICE_FORWARD_N || (needs_gate(spec) && !spec->gate))
 		return -EINVAL;
 	if (spec->config.fallback != XDP_PASS && spec->config.fallback != XDP_DROP)
 		return -EINVAL;
@@ -156,9 +156,10 @@ static int set_map_fd(struct bpf_map *map, int fd)
 	return fd >= 0 ? bpf_map__reuse_fd(map, fd) : bpf_map__set_autocreate(map, false);
 }
 
-static int set_gate(struct redirect *skel, const struct gate *gate)
+static int set_gate(struct redirect *skel, const struct port_prog_spec *spec)
 {
-	const struct gate_fds fds = gate ? gate_fds(gate) : (struct gate_fds){-1, -1, -1, -1};
+	const struct gate_fds fds =
+		needs_gate(spec) ? gate_fds(spec->gate) : (struct gate_fds){-1, -1, -1, -1};
 	int r = set_map_fd(skel->maps.gate4, fds.gate4);
 
 	if (r == 0)
@@ -188,7 +189,7 @@ int redirect_load(const struct port_prog_spec *spec, struct redirect **ret_skel)
 	if (r == 0)
 		r = bpf_map__set_max_entries(skel->maps.heartbeat, 1 + spec->n_workers);
 	if (r == 0)
-		r = set_gate(skel, spec->gate);
+		r = set_gate(skel, spec);
 	if (r == 0)
 		r = set_map_nodes(skel->obj, spec->numa_node);
 	if (r == 0)

@@ -454,6 +454,31 @@ static void test_nothing_is_routed_before_the_line_is_written(void **state)
 	assert_int_equal(verdict, SLUICE_V_POLICY);
 }
 
+static uint32_t n_maps_of(uint32_t forward)
+{
+	struct port_prog_spec spec = default_spec();
+	_cleanup_(port_prog_freep) struct port_prog *prog = NULL;
+	_cleanup_close_ int fd = -1;
+	struct bpf_prog_info info = {};
+	__u32 size = sizeof(info);
+
+	spec.config.forward = forward;
+	spec.gate = port_gate();
+	assert_int_equal(port_prog_load(&spec, &prog), 0);
+	fd = bpf_prog_get_fd_by_id(port_prog_id(prog));
+	assert_int_equal(bpf_obj_get_info_by_fd(fd, &info, &size), 0);
+	return info.nr_map_ids;
+}
+
+/* Constants, xsks, heartbeat, verdicts; the four of the gate are for whom it is. */
+static void test_wire_has_no_gate(void **state)
+{
+	assert_int_equal(n_maps_of(SLUICE_FORWARD_PASS), 4);
+	assert_int_equal(n_maps_of(SLUICE_FORWARD_WIRE), 4);
+	assert_int_equal(n_maps_of(SLUICE_FORWARD_ROUTE), 8);
+	assert_int_equal(n_maps_of(SLUICE_FORWARD_BRIDGE), 8);
+}
+
 static void test_explaining_nonsense_is_refused(void **state)
 {
 	_cleanup_(port_prog_freep) struct port_prog *prog = load_router(port_gate());
@@ -530,6 +555,7 @@ int main(void)
 		cmocka_unit_test(test_programs_of_all_ports_see_each_class),
 		cmocka_unit_test(test_program_finds_each_prefix_and_address),
 		cmocka_unit_test(test_nothing_is_routed_before_the_line_is_written),
+		cmocka_unit_test(test_wire_has_no_gate),
 		cmocka_unit_test(test_explaining_nonsense_is_refused),
 		cmocka_unit_test(test_capabilities_of_the_service_suffice),
 	};

@@ -23,6 +23,7 @@
 
 #include "attach_env.h"
 #include "bpf_env.h"
+#include "kern/gate.h"
 #include "kern/grace.h"
 #include "util/macros.h"
 
@@ -294,6 +295,42 @@ static void test_totals_are_exact_over_adoptions_under_traffic(void **state)
 	port_prog_free(prog);
 }
 
+/* What a port does may change from one daemon to the next; the link stays, and so do the totals. */
+static void test_program_of_another_mode_is_adopted(void **state)
+{
+	static const uint32_t modes[] = {SLUICE_FORWARD_WIRE, SLUICE_FORWARD_ROUTE,
+					 SLUICE_FORWARD_BRIDGE, SLUICE_FORWARD_PASS,
+					 SLUICE_FORWARD_ROUTE};
+	struct port_prog *prog = NULL;
+	bool adopted;
+
+	for (size_t i = 0; i < ARRAY_SIZE(modes); i++) {
+		struct port_prog_spec spec = {
+			.port = ENV_PORT,
+			.ifindex = env_ifindex("lan"),
+			.config = {.forward = modes[i], .fallback = XDP_DROP, .stall_jiffies = 100},
+			.queue_worker = queue_worker,
+			.n_queues = 1,
+			.n_workers = 1,
+			.numa_node = -1};
+		struct port_prog *next;
+		struct gate *gate;
+
+		assert_int_equal(gate_new(&gate), 0);
+		spec.gate = gate;
+		assert_int_equal(port_prog_load(&spec, &next), 0);
+		assert_int_equal(env_attach(next, ENV_PIN_DIR, &adopted), 0);
+		assert_int_equal(adopted, i > 0);
+		/* As the daemon does when it ends: the program keeps what it needs. */
+		gate_free(gate);
+		port_prog_free(prog);
+		prog = next;
+		env_assert_pins_of(prog);
+	}
+	assert_int_equal(port_prog_detach(prog), 0);
+	port_prog_free(prog);
+}
+
 /* --- Refusals -------------------------------------------------------------------------------- */
 
 static void test_nonsense_is_refused_before_the_kernel_sees_it(void **state)
@@ -306,7 +343,7 @@ static void test_nonsense_is_refused_before_the_kernel_sees_it(void **state)
 					    .n_queues = 1,
 					    .n_workers = 1,
 					    .numa_node = -1};
-	struct port_prog_spec bad[5] = {good, good, good, good, good};
+	struct port_prog_spec bad[8] = {good, good, good, good, good, good, good, good};
 	struct port_prog *prog = NULL;
 
 	bad[0].n_queues = 0;
@@ -314,6 +351,9 @@ static void test_nonsense_is_refused_before_the_kernel_sees_it(void **state)
 	bad[2].queue_worker = worker_1;
 	bad[3].config.fallback = XDP_ABORTED;
 	bad[4].port = "";
+	bad[5].config.forward = SLUICE_FORWARD_ROUTE; /* without a gate */
+	bad[6].config.forward = SLUICE_FORWARD_BRIDGE;
+	bad[7].config.forward = SLUICE_FORWARD_N;
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
 		assert_int_equal(port_prog_load(&bad[i], &prog), -EINVAL);
 	assert_null(prog);
@@ -359,6 +399,7 @@ int main(void)
 		cmocka_unit_test(test_three_capabilities_suffice),
 		cmocka_unit_test(test_pinned_program_is_adopted_across_processes),
 		cmocka_unit_test(test_totals_are_exact_over_adoptions_under_traffic),
+		cmocka_unit_test(test_program_of_another_mode_is_adopted),
 		cmocka_unit_test(test_nonsense_is_refused_before_the_kernel_sees_it),
 		cmocka_unit_test(test_load_without_capabilities_says_why),
 	};
