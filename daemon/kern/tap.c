@@ -126,6 +126,19 @@ int tap_set_mtu(struct tap *tap, uint32_t mtu)
 	return send_request(&request);
 }
 
+/*
+ * Nobody reads what the kernel sends to the TAP, so it need not be kept: a multi-queue TAP has 256
+ * transmit queues, and at the usual length their qdiscs would take megabytes.
+ */
+static int shorten_queues(const struct tap *tap)
+{
+	struct link_request request = new_request(tap->ifindex);
+	const uint32_t one = 1;
+
+	(void)put(&request, IFLA_TXQLEN, &one, sizeof(one));
+	return send_request(&request);
+}
+
 /* No link-local address, so no router solicitation nor anything else that IPv6 says by itself. */
 static int silence_ipv6(const struct tap *tap)
 {
@@ -215,6 +228,8 @@ int tap_open(uint32_t port_ifindex, uint32_t mtu, unsigned n_queues, struct tap 
 		tap->fds[q] = -1;
 
 	r = open_queues(tap);
+	if (r == 0)
+		r = shorten_queues(tap);
 	if (r == 0)
 		r = silence_ipv6(tap);
 	if (r == 0)

@@ -341,14 +341,15 @@ static void test_each_worker_writes_to_its_own_queue(void **state)
 
 /* --- The device ------------------------------------------------------------------------------ */
 
-static unsigned mtu_of(const char *name)
+/* MTU, or length of the transmit queue. */
+static unsigned ask(const char *name, unsigned long what)
 {
 	_cleanup_close_ int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	struct ifreq request = {};
 
 	(void)snprintf(request.ifr_name, sizeof(request.ifr_name), "%s", name);
-	assert_int_equal(ioctl(fd, SIOCGIFMTU, &request), 0);
-	return (unsigned)request.ifr_mtu;
+	assert_int_equal(ioctl(fd, what, &request), 0);
+	return what == SIOCGIFMTU ? (unsigned)request.ifr_mtu : (unsigned)request.ifr_qlen;
 }
 
 static void test_device_has_the_mtu_of_the_port_within_bounds(void **state)
@@ -358,10 +359,10 @@ static void test_device_has_the_mtu_of_the_port_within_bounds(void **state)
 	} mtus[] = {{9000, 9000}, {1280, 1280}, {68, 1280}, {1500, 1500}, {65535, 65521}};
 	_cleanup_(tap_closep) struct tap *tap = open_tap(1);
 
-	assert_int_equal(mtu_of(tap_name(tap)), MTU);
+	assert_int_equal(ask(tap_name(tap), SIOCGIFMTU), MTU);
 	for (size_t i = 0; i < ARRAY_SIZE(mtus); i++) {
 		assert_int_equal(tap_set_mtu(tap, mtus[i].asked), 0);
-		assert_int_equal(mtu_of(tap_name(tap)), mtus[i].got);
+		assert_int_equal(ask(tap_name(tap), SIOCGIFMTU), mtus[i].got);
 	}
 }
 
@@ -405,6 +406,7 @@ static void test_device_says_nothing_by_itself(void **state)
 	write_file("/proc/sys/net/ipv6/conf/default/disable_ipv6", "1");
 	assert_true(env_wait(is_up_with_ipv6, (char[]){"talks"}));
 	assert_false(has_ipv6_address(tap_name(tap)));
+	assert_int_equal(ask(tap_name(tap), SIOCGIFTXQLEN), 1);
 	assert_int_equal(read(tap_fd(tap, 0), frame, sizeof(frame)), -1);
 	assert_int_equal(errno, EAGAIN);
 	env_run("ip", "link", "del", "talks", NULL);

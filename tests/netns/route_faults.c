@@ -12,9 +12,9 @@ void route_rewrite_right(const struct route_frame *frame);
 #include "net/route_rewrite.c"
 #undef route_rewrite
 
-#define FAULT_TTL 1
+#define FAULT_TTL      1
 #define FAULT_CHECKSUM 2
-#define FAULT_NEXTHOP 3
+#define FAULT_NEXTHOP  3
 
 static void keep_ttl(const struct route_frame *frame)
 {
