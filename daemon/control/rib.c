@@ -20,6 +20,7 @@
 #include <errno.h>
 #include <linux/rtnetlink.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "control/rib_internal.h"
 #include "net/fib4.h"
@@ -140,11 +141,13 @@ static int compare(const struct rib_node *a, const struct rib_node *b)
 }
 
 /*
- * Where a route of these flags goes among equal ones. A dump tells them in their order: behind
- * those that it has told already, before those that will be swept.
+ * Where a route of these flags goes among equal ones; in IPv6 always behind. A dump tells them in
+ * their order: behind those that it has told already, before those that will be swept.
  */
 static uint32_t *place_of(struct change *change, const struct rib_node *node, uint16_t flags)
 {
+	bool is_dump = flags & NLM_F_MULTI;
+	bool is_behind = !is_dump && (flags & NLM_F_APPEND || change->family->is_ip6);
 	uint32_t *link = &change->head;
 
 	for (; *link; link = &node_at(change, *link)->next) {
@@ -153,9 +156,7 @@ static uint32_t *place_of(struct change *change, const struct rib_node *node, ui
 
 		if (order > 0)
 			break;
-		if (order < 0 || flags & NLM_F_APPEND)
-			continue;
-		if (!(flags & NLM_F_MULTI) || other->mark != node->mark)
+		if (order == 0 && !is_behind && !(is_dump && other->mark == node->mark))
 			break;
 	}
 	return link;
@@ -228,6 +229,22 @@ static bool is_odd(const struct rt_route *route)
 	       (route->protocol == RTPROT_RA && route->n_nexthops > 1);
 }
 
+/* Folds what tells equal routes apart; in IPv4 the order of paths does, too. */
+static uint16_t identity_of(const struct rt_route *route)
+{
+	uint32_t identity = route->identity;
+
+	for (uint32_t i = 0; !route->is_ip6 && !route->nhid && i < route->n_nexthops; i++) {
+		const struct rt_nexthop *path = &route->nexthops[i];
+		uint32_t gateway;
+
+		memcpy(&gateway, path->gateway.octet + (path->gateway_is_ip6 ? 12 : 0),
+		       sizeof(gateway));
+		identity = (identity ^ path->ifindex ^ gateway) * 0x9e3779b1U + path->weight;
+	}
+	return (uint16_t)(identity ^ identity >> 16);
+}
+
 /* A node by value; its number is not counted here. */
 static struct rib_node node_of(const struct rib_table *rib, const struct rt_route *route,
 			       uint16_t nh)
@@ -235,7 +252,7 @@ static struct rib_node node_of(const struct rib_table *rib, const struct rt_rout
 	return (struct rib_node){
 		.metric = route->metric,
 		.nh = nh,
-		.identity = (uint16_t)(route->identity ^ route->identity >> 16),
+		.identity = identity_of(route),
 		.mark = rib->mark,
 		.len = route->dst_len,
 		.type = route->type,
@@ -268,11 +285,16 @@ static void copy_contents(struct rib_node *to, const struct rib_node *from)
 	to->flags = from->flags;
 }
 
-/* Members that differ in their metrics: the message names those of the last one only. */
+/*
+ * Members that differ in their metrics: a message names those of one of them only. Once known, it
+ * lasts until the whole route is replaced; before the first dump it cannot be known.
+ */
 static bool mixes_metrics(const struct rib_node *old, const struct rib_node *node, uint16_t flags)
 {
-	return node->flags & RIB_NODE_ECMP && flags & NLM_F_APPEND &&
-	       (old->identity != node->identity || old->flags & RIB_NODE_ODD);
+	if (!(node->flags & RIB_NODE_ECMP) || flags & NLM_F_REPLACE)
+		return false;
+	return old->flags & RIB_NODE_ODD ||
+	       (!(flags & NLM_F_MULTI) && old->identity != node->identity);
 }
 
 /* The number of the old contents goes when the FIB has the new one. */

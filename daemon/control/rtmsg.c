@@ -149,11 +149,20 @@ static uint32_t hash_attr(uint32_t hash, const struct nlattr *attr)
  */
 
 static const uint8_t route_sizes[] = {
-	[RTA_DST] = SIZE_ANY,     [RTA_SRC] = SIZE_ANY,       [RTA_OIF] = 4,
-	[RTA_GATEWAY] = SIZE_ANY, [RTA_PRIORITY] = 4,         [RTA_PREFSRC] = SIZE_ANY,
-	[RTA_METRICS] = SIZE_ANY, [RTA_MULTIPATH] = SIZE_ANY, [RTA_TABLE] = 4,
-	[RTA_VIA] = SIZE_ANY,     [RTA_ENCAP_TYPE] = 2,       [RTA_ENCAP] = SIZE_ANY,
+	[RTA_DST] = SIZE_ANY,
+	[RTA_SRC] = SIZE_ANY,
+	[RTA_OIF] = 4,
+	[RTA_GATEWAY] = SIZE_ANY,
+	[RTA_PRIORITY] = 4,
+	[RTA_PREFSRC] = SIZE_ANY,
+	[RTA_METRICS] = SIZE_ANY,
+	[RTA_MULTIPATH] = SIZE_ANY,
+	[RTA_TABLE] = 4,
+	[RTA_VIA] = SIZE_ANY,
+	[RTA_ENCAP_TYPE] = 2,
+	[RTA_ENCAP] = SIZE_ANY,
 	[RTA_NH_ID] = 4,
+	[RTA_FLOW] = 4,
 };
 static const uint8_t metric_sizes[] = {[RTAX_MTU] = 4};
 
@@ -275,19 +284,20 @@ static int take_prefix(const struct attrs *attrs, const struct rtmsg *rtm, struc
 }
 
 /*
- * What the kernel tells two routes of a prefix apart by, besides what stands in struct rt_route.
- * IPv6: the source prefix alone, since members of one multipath route may differ in the rest.
+ * What the kernel tells two routes of a prefix apart by, besides what stands in struct rt_route; of
+ * IPv6 members of one route, too, which may differ in their metrics.
  */
 static uint32_t identity_of(const struct attrs *attrs, const struct rtmsg *rtm)
 {
 	uint32_t hash = hash_bytes(2166136261U, &rtm->rtm_src_len, 1);
 
 	hash = hash_attr(hash, attrs->by_type[RTA_SRC]);
+	hash = hash_attr(hash, attrs->by_type[RTA_METRICS]);
 	if (rtm->rtm_family == AF_INET6)
 		return hash;
 	hash = hash_bytes(hash, &rtm->rtm_scope, 1);
-	hash = hash_attr(hash, attrs->by_type[RTA_PREFSRC]);
-	return hash_attr(hash, attrs->by_type[RTA_METRICS]);
+	hash = hash_attr(hash, attrs->by_type[RTA_FLOW]);
+	return hash_attr(hash, attrs->by_type[RTA_PREFSRC]);
 }
 
 int rtmsg_route(const struct nlmsghdr *message, struct rt_route *ret_route)

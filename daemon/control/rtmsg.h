@@ -42,8 +42,8 @@ struct rt_route {
 	uint32_t metric;   /* RTA_PRIORITY */
 	uint32_t mtu;      /* RTAX_MTU; 0 = none */
 	uint32_t nhid;     /* next-hop object; 0 = none: nexthops[] says */
-	uint32_t identity; /* hash of what else tells routes of a prefix apart: preferred source,
-			    * scope, metrics (IPv4); source prefix (IPv6) */
+	uint32_t identity; /* hash of what else tells routes of a prefix apart: metrics; scope,
+			    * preferred source (IPv4); source prefix (IPv6) */
 	bool is_cached;    /* RTM_F_CLONED: an exception, not a route */
 	bool too_many;     /* more than RT_MAX_NEXTHOPS */
 	uint32_t n_nexthops;
