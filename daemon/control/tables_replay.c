@@ -22,6 +22,8 @@
 #define N_CHAINS 65536
 /* 200 000 messages: twice the burst that the issue names. Beyond, the dump is done again. */
 #define MAX_BYTES (32U << 20)
+/* Notes are cut from blocks, so that a hundred thousand of them are forgotten at once. */
+#define BLOCK_BYTES (1U << 20)
 
 struct replay_key {
 	struct ip6_addr dst;
@@ -37,7 +39,14 @@ struct note {
 	_Alignas(8) char message[];
 };
 
+struct block {
+	struct block *next;
+	size_t used;
+	_Alignas(8) char bytes[BLOCK_BYTES];
+};
+
 struct replay {
+	struct block *blocks; /* the first is being filled */
 	struct chain {
 		struct note *first, **last; /* last: where the next one is hung */
 	} chains[N_CHAINS];
@@ -57,16 +66,14 @@ int replay_new(struct replay **ret_replay)
 
 void replay_clear(struct replay *replay)
 {
-	if (replay->n == 0)
-		return;
-	for (uint32_t i = 0; i < N_CHAINS; i++) {
-		while (replay->chains[i].first) {
-			struct note *note = replay->chains[i].first;
+	while (replay->blocks) {
+		struct block *block = replay->blocks;
 
-			replay->chains[i].first = note->next;
-			free(note);
-		}
+		replay->blocks = block->next;
+		free(block);
 	}
+	if (replay->n > 0)
+		memset(replay->chains, 0, sizeof(replay->chains));
 	replay->n = 0;
 	replay->bytes = 0;
 }
@@ -102,13 +109,34 @@ static uint32_t hash_of(const struct replay_key *key)
 	return (uint32_t)(hash ^ hash >> 32) % N_CHAINS;
 }
 
+static struct note *note_new(struct replay *replay, size_t bytes)
+{
+	struct block *block = replay->blocks;
+	struct note *note;
+
+	bytes = (bytes + 7) & ~(size_t)7;
+	if (replay->bytes + bytes > MAX_BYTES || bytes > BLOCK_BYTES)
+		return NULL;
+	if (!block || block->used + bytes > BLOCK_BYTES) {
+		block = malloc(sizeof(*block));
+		if (!block)
+			return NULL;
+		block->next = replay->blocks;
+		block->used = 0;
+		replay->blocks = block;
+	}
+	note = (void *)(block->bytes + block->used);
+	block->used += bytes;
+	replay->bytes += bytes;
+	return note;
+}
+
 bool replay_record(struct replay *replay, const struct rt_route *route,
 		   const struct nlmsghdr *message)
 {
 	const struct replay_key key = key_of(route);
 	struct chain *chain = &replay->chains[hash_of(&key)];
-	const size_t bytes = sizeof(struct note) + message->nlmsg_len;
-	struct note *note = replay->bytes + bytes > MAX_BYTES ? NULL : malloc(bytes);
+	struct note *note = note_new(replay, sizeof(*note) + message->nlmsg_len);
 
 	if (!note)
 		return false;
@@ -121,7 +149,6 @@ bool replay_record(struct replay *replay, const struct rt_route *route,
 	*chain->last = note;
 	chain->last = &note->next;
 	replay->n++;
-	replay->bytes += bytes;
 	return true;
 }
 
