@@ -226,6 +226,7 @@ struct json_object *answer_interfaces(const struct report *report)
 static void put_lane_counters(struct json_object *object, const struct lane_counters *counters,
 			      bool *failed)
 {
+	struct json_object *handed_back = json_object_new_object();
 	struct json_object *drops = json_object_new_object();
 
 #define PUT_COUNTER(name, help) put_count(object, #name, counters->name, failed);
@@ -234,6 +235,10 @@ static void put_lane_counters(struct json_object *object, const struct lane_coun
 	for (int reason = 0; reason < DROP_N; reason++)
 		put_count(drops, report_drop_names[reason], counters->drops[reason], failed);
 	put(object, "drops", drops, failed);
+	for (int reason = 0; reason < HANDBACK_N; reason++)
+		put_count(handed_back, report_handback_names[reason], counters->handed_back[reason],
+			  failed);
+	put(object, "handed_back", handed_back, failed);
 }
 
 static struct json_object *xsk_object(const struct report_xsk *xsk, bool *failed)
@@ -338,7 +343,8 @@ struct json_object *answer_workers(const struct report *report)
 /* --- drops ----------------------------------------------------------------------------------- */
 
 struct port_sums {
-	uint64_t rx, forwarded, drops, tx, completed;
+	uint64_t rx, forwarded, drops, tx, completed, replicated, handback_copies;
+	uint64_t handed_back, handed_back_by[HANDBACK_N];
 	uint64_t pending, abandoned, rx_abandoned, waiting, rx_dropped, rx_ring_full;
 };
 
@@ -348,6 +354,12 @@ static void add_queue(struct port_sums *sums, const struct report_queue *queue)
 	sums->forwarded += queue->counters.forwarded;
 	for (int reason = 0; reason < DROP_N; reason++)
 		sums->drops += queue->counters.drops[reason];
+	for (int reason = 0; reason < HANDBACK_N; reason++) {
+		sums->handed_back_by[reason] += queue->counters.handed_back[reason];
+		sums->handed_back += queue->counters.handed_back[reason];
+	}
+	sums->replicated += queue->counters.replicated;
+	sums->handback_copies += queue->counters.handback_copies;
 	sums->tx += queue->counters.tx_packets;
 	sums->completed += queue->counters.tx_completed;
 	sums->pending += queue->in_tx;
@@ -420,13 +432,24 @@ static struct json_object *identities_of(const struct report_port *port,
 			io_balanced, failed),
 	       failed);
 	append(array,
-	       identity("ingress", sums->rx, sums->forwarded + sums->drops, io_balanced, failed),
+	       identity("ingress", sums->rx, sums->forwarded + sums->handed_back + sums->drops,
+			io_balanced, failed),
 	       failed);
 	append(array,
 	       identity("egress", sums->tx, sums->completed + sums->pending + sums->abandoned,
 			io_balanced, failed),
 	       failed);
 	return array;
+}
+
+static struct json_object *handed_back_object(const struct port_sums *sums, bool *failed)
+{
+	struct json_object *object = json_object_new_object();
+
+	for (int reason = 0; reason < HANDBACK_N; reason++)
+		put_count(object, report_handback_names[reason], sums->handed_back_by[reason],
+			  failed);
+	return object;
 }
 
 static struct json_object *port_drops(const struct report_port *port, uint64_t *io_lost,
@@ -455,7 +478,11 @@ static struct json_object *port_drops(const struct report_port *port, uint64_t *
 	put_count(object, "rx_waiting", sums.waiting, failed);
 	put_count(object, "rx_abandoned", sums.rx_abandoned, failed);
 	put_count(object, "forwarded", sums.forwarded, failed);
+	put_count(object, "handed_back", sums.handed_back, failed);
+	put(object, "handed_back_by_reason", handed_back_object(&sums, failed), failed);
+	put_count(object, "handback_copies", sums.handback_copies, failed);
 	put_count(object, "dropped", sums.drops, failed);
+	put_count(object, "replicated", sums.replicated, failed);
 	put_count(object, "transmitted", sums.tx, failed);
 	put_count(object, "completed", sums.completed, failed);
 	put_count(object, "in_tx", sums.pending, failed);
@@ -476,7 +503,7 @@ struct json_object *answer_drops(const struct report *report)
 	struct json_object *drops = json_object_new_object();
 	struct json_object *identities = json_object_new_array();
 	struct json_object *ports = json_object_new_array();
-	uint64_t forwarded = 0, transmitted = 0, pending = 0, frames = 0, lost = 0;
+	uint64_t put_out = 0, transmitted = 0, pending = 0, frames = 0, lost = 0;
 	bool is_balanced = true, failed = false;
 
 	for (uint32_t i = 0; i < report->n_workers; i++)
@@ -484,14 +511,14 @@ struct json_object *answer_drops(const struct report *report)
 	for (uint32_t i = 0; i < report->n_ports; i++) {
 		const struct port_sums sums = sum_port(&report->ports[i]);
 
-		forwarded += sums.forwarded;
+		put_out += sums.forwarded + sums.replicated;
 		transmitted += sums.tx;
 		pending += sums.pending;
 		append(ports, port_drops(&report->ports[i], &lost, &is_balanced, &failed), &failed);
 	}
 	put(drops, "ports", ports, &failed);
 	put_count(drops, "lost", lost, &failed);
-	append(identities, identity("crossing", forwarded, transmitted, &is_balanced, &failed),
+	append(identities, identity("crossing", put_out, transmitted, &is_balanced, &failed),
 	       &failed);
 	append(identities, identity("pending", pending, frames, &is_balanced, &failed), &failed);
 	put(drops, "identities", identities, &failed);

@@ -27,9 +27,9 @@ struct json_object *answer_workers(const struct report *report);
  * packet is moving:
  *
  *   handover    redirected = received + rx_dropped + rx_ring_full + waiting in rx rings
- *   ingress     received = forwarded + Σ drops
+ *   ingress     received = forwarded + handed back + Σ drops
  *   egress      put on tx rings = completed + pending
- *   crossing    Σ forwarded = Σ put on tx rings                 (over all ports)
+ *   crossing    Σ forwarded + Σ replicated = Σ put on tx rings   (over all ports)
  *   pending     Σ pending = Σ frames that the workers count as being sent
  */
 struct json_object *answer_drops(const struct report *report);

@@ -21,6 +21,15 @@ static const char *const drop_remedies[] = {
 	[DROP_TX_RING_FULL] = "the out port is slower than the in port: check its speed and its "
 			      "qdisc, or spread the load over more queues",
 	[DROP_UMEM_EXHAUSTED] = "raise frames_per_worker, or let both ports bind in the same mode",
+	[DROP_IP_HEADER] = "find the sender: its IP headers are broken (sluicectl explain packet)",
+	[DROP_HANDBACK_LIMIT] = "too many packets need the kernel: `sluicectl drops` says why they "
+				"were handed back",
+	[DROP_HANDBACK_FAILED] = "the port's tap did not take it: see the journal, and whether the "
+				 "port is up",
+	[DROP_SAME_PORT] = "nothing: both stations are behind one port, and have the frame already",
+	[DROP_NO_PORT] = "give the bridge a second port that is up (sluicectl status)",
+	[DROP_SOURCE] = "find the sender: no station sends from a group address or from zero",
+	[DROP_FLOOD_LIMIT] = "look for a loop or a storm behind the port, or raise its flood_limit",
 	[DROP_INTERNAL] = "a bug in the driver or in sluice: please report it with `sluicectl "
 			  "metrics`",
 };
@@ -127,6 +136,23 @@ static void walk_workers(const struct report_port *port, const struct walk *walk
 	}
 }
 
+/* The frame they are copies of has its fate already, so they are in no sum. */
+static void walk_copies(const struct report_port *port, const struct walk *walk)
+{
+	struct loss loss = {
+		.place = LOSS_WORKER,
+		.reason = "copies_dropped",
+		.meaning = "copies of flooded frames that this port could not send",
+		.remedy =
+			"the port is slower than what is flooded to it; or raise frames_per_worker",
+		.is_symptom = true,
+	};
+
+	for (uint32_t q = 0; q < port->n_queues; q++)
+		loss.n_packets += port->queues[q].counters.copies_dropped;
+	walk->fn(&loss, walk->arg);
+}
+
 static void walk_transmit(const struct report_port *port, const struct walk *walk)
 {
 	uint64_t n_abandoned = 0;
@@ -157,5 +183,6 @@ void losses_of_port(const struct report_port *port, void (*fn)(const struct loss
 	walk_xdp(port, &walk);
 	walk_sockets(port, &walk);
 	walk_workers(port, &walk);
+	walk_copies(port, &walk);
 	walk_transmit(port, &walk);
 }

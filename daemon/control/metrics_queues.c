@@ -53,6 +53,25 @@ static void emit_drops(const struct metrics_page *page, const struct metrics_fam
 	for_each_queue(page, family, emit_queue_drops);
 }
 
+static void emit_queue_handbacks(const struct metrics_page *page,
+				 const struct metrics_family *family, const char *interface,
+				 const struct report_queue *queue)
+{
+	char labels[METRICS_LABELS_BYTES], number[16];
+
+	(void)snprintf(number, sizeof(number), "%u", queue->queue);
+	for (int reason = 0; reason < HANDBACK_N; reason++)
+		metrics_sample(page->out, family->name,
+			       metrics_labels(labels, "interface", interface, "queue", number,
+					      "reason", report_handback_names[reason], NULL),
+			       queue->counters.handed_back[reason]);
+}
+
+static void emit_handbacks(const struct metrics_page *page, const struct metrics_family *family)
+{
+	for_each_queue(page, family, emit_queue_handbacks);
+}
+
 static void emit_queue_wakeups(const struct metrics_page *page, const struct metrics_family *family,
 			       const char *interface, const struct report_queue *queue)
 {
@@ -89,6 +108,18 @@ const struct metrics_family metrics_queue_families[] = {
 	 OF(struct report_queue, counters.forwarded)},
 	{"sluice_queue_drops_total", COUNTER, "Packets dropped by the worker by reason.",
 	 .emit = emit_drops},
+	{"sluice_handed_back_total", COUNTER,
+	 "Packets received that were given back to the kernel unchanged, by reason.",
+	 .emit = emit_handbacks},
+	{"sluice_queue_replicated_packets_total", COUNTER,
+	 "Packets transmitted that are further copies of a flooded frame.", emit_queues,
+	 OF(struct report_queue, counters.replicated)},
+	{"sluice_queue_copies_dropped_total", COUNTER,
+	 "Further copies of flooded frames that could not be transmitted.", emit_queues,
+	 OF(struct report_queue, counters.copies_dropped)},
+	{"sluice_queue_handback_copies_total", COUNTER,
+	 "Copies of flooded frames that this host was given.", emit_queues,
+	 OF(struct report_queue, counters.handback_copies)},
 	{"sluice_queue_transmit_packets_total", COUNTER,
 	 "Packets transmitted by the worker of a queue.", emit_queues,
 	 OF(struct report_queue, counters.tx_packets)},

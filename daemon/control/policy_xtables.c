@@ -8,12 +8,13 @@
  * ip_tables_names. That file is root's; where the daemon is not root, all five are asked for. The
  * empty tables this may create are harmless, also to the kernel's own forwarding.
  */
-/* clang-format off: the C library's before the kernel's, which knows how to give way */
+/* The C library's before the kernel's, which know how to give way. */
+/* clang-format off */
+#include <net/if.h>
+#include <netinet/in.h>
 #include <linux/netfilter.h>
 #include <linux/netfilter_ipv4/ip_tables.h>
 #include <linux/netfilter_ipv6/ip6_tables.h>
-#include <net/if.h>
-#include <netinet/in.h>
 #include <string.h>
 #include <sys/socket.h>
 /* clang-format on */

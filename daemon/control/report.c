@@ -32,6 +32,13 @@ const char *const report_drop_helps[] = {DROP_REASONS(DROP_HELP)};
 #undef DROP_NAME
 #undef DROP_HELP
 
+#define HANDBACK_NAME(id, label, per_second, help) #label,
+#define HANDBACK_HELP(id, label, per_second, help) help,
+const char *const report_handback_names[] = {HANDBACK_REASONS(HANDBACK_NAME)};
+const char *const report_handback_helps[] = {HANDBACK_REASONS(HANDBACK_HELP)};
+#undef HANDBACK_NAME
+#undef HANDBACK_HELP
+
 bool report_queue_is_ours(const struct report_queue *queue)
 {
 	return queue->worker != UINT32_MAX || queue->counters.rx_packets > 0 ||

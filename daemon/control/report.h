@@ -147,6 +147,8 @@ extern const char *const report_verdict_names[SLUICE_V_N];
 extern const char *const report_verdict_helps[SLUICE_V_N];
 extern const char *const report_drop_names[DROP_N];
 extern const char *const report_drop_helps[DROP_N];
+extern const char *const report_handback_names[HANDBACK_N];
+extern const char *const report_handback_helps[HANDBACK_N];
 
 /*
  * A zeroed array for a report's queues, workers or ports, released by report_fini(): their counters

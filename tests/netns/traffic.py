@@ -8,7 +8,7 @@ A frame that is missing is looked for in the counters of whoever had it, in the 
 
     generator sent  = XDP verdicts of the in port + what the device lost before XDP
     redirected      = received + XDP_STATISTICS rx_dropped + rx_ring_full
-    received        = forwarded + Σ drops{reason}                    (per queue)
+    received        = forwarded + Σ handed back{reason} + Σ drops{reason}   (per queue)
     transmitted     = completed + pending                            (per queue)
     completed       = the sink's own counts + tx_dropped of the out port
 
@@ -110,16 +110,18 @@ class Books:
                   self.queue("receive_waiting_packets", i) +
                   self.queue("receive_abandoned_packets_total", i))
             for q in self.by_queue("receive_packets_total", i):
-                equal(f"{i} queue {q}: received = forwarded + drops",
+                equal(f"{i} queue {q}: received = forwarded + handed back + drops",
                       self.queue("receive_packets_total", i, queue=q),
                       self.queue("forwarded_packets_total", i, queue=q) +
+                      self.sum("sluice_handed_back_total", interface=i, queue=q) +
                       self.drops(i, queue=q))
                 equal(f"{i} queue {q}: transmitted = completed + pending + abandoned",
                       self.queue("transmit_packets_total", i, queue=q),
                       self.queue("transmit_completed_packets_total", i, queue=q) +
                       self.queue("transmit_pending_packets", i, queue=q) +
                       self.queue("transmit_abandoned_packets_total", i, queue=q))
-            total["forwarded"] += self.queue("forwarded_packets_total", i)
+            total["forwarded"] += self.queue("forwarded_packets_total", i) + \
+                self.queue("replicated_packets_total", i)
             total["transmit"] += self.queue("transmit_packets_total", i)
             equal(f"{i}: bad completions", self.sum("sluice_xsk_bad_completions_total",
                                                     interface=i), 0)

@@ -38,7 +38,7 @@ static void *zeroed(size_t n, size_t size)
 static void make_queue(struct report_queue *queue, uint32_t port, uint32_t q)
 {
 	struct lane_counters *counters = &queue->counters;
-	uint64_t n = 1000 * (q + 1), n_drops = 0;
+	uint64_t n = 1000 * (q + 1), n_drops = 0, n_handed_back = 0;
 
 	queue->queue = q;
 	queue->worker = q % WORLD_WORKERS;
@@ -52,8 +52,16 @@ static void make_queue(struct report_queue *queue, uint32_t port, uint32_t q)
 		counters->drops[reason] = 10 + (uint64_t)reason;
 		n_drops += counters->drops[reason];
 	}
-	counters->forwarded = n;
-	counters->rx_packets = n + n_drops;
+	for (int reason = 0; reason < HANDBACK_N; reason++) {
+		counters->handed_back[reason] = 30 + (uint64_t)reason;
+		n_handed_back += counters->handed_back[reason];
+	}
+	/* What the peer flooded is more than it received. */
+	counters->replicated = 6 + q;
+	counters->copies_dropped = 131 + q;
+	counters->handback_copies = 141 + q;
+	counters->forwarded = n - counters->replicated;
+	counters->rx_packets = counters->forwarded + n_handed_back + n_drops;
 	counters->rx_bytes = counters->rx_packets * 60;
 	counters->tx_packets = n;
 	counters->tx_bytes = n * 60;

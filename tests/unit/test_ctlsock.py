@@ -47,7 +47,7 @@ class Requests(DaemonCase):
         self.assertEqual(status["ports"][0]["interface"], 'et"h\\0')
         queues = self.ask(b"show queues\n")["queues"]
         self.assertEqual(len(queues), 8)
-        self.assertEqual(queues[5]["forwarded"], 2000)
+        self.assertEqual(queues[5]["forwarded"], 1993)
         self.assertEqual(queues[5]["drops"]["mtu"], 11)
         self.assertEqual(queues[5]["xsk"]["rx_ring_full"], 52)
         workers = self.ask(b"show workers\n")["workers"]

@@ -139,6 +139,13 @@ static void test_every_drop_reason_and_verdict_is_on_the_page(void **state)
 			report_drop_names[reason]);
 		assert_true(page_value(page, text) == 10 + reason);
 	}
+	for (int reason = 0; reason < HANDBACK_N; reason++) {
+		(void)snprintf(
+			text, sizeof(text),
+			"sluice_handed_back_total{interface=\"eth1\",queue=\"3\",reason=\"%s\"}",
+			report_handback_names[reason]);
+		assert_true(page_value(page, text) == 30 + reason);
+	}
 	for (int v = 0; v < SLUICE_V_N; v++) {
 		(void)snprintf(text, sizeof(text), "reason=\"%s\"", report_verdict_names[v]);
 		assert_true(page_sum(page, "sluice_xdp_verdicts_total", "interface=\"eth1\"",
@@ -196,6 +203,7 @@ static void test_identities_can_be_computed_from_the_page(void **state)
 
 		assert_true(page_sum(page, "sluice_queue_receive_packets_total", in, NULL) ==
 			    page_sum(page, "sluice_queue_forwarded_packets_total", in, NULL) +
+				    page_sum(page, "sluice_handed_back_total", in, NULL) +
 				    page_sum(page, "sluice_queue_drops_total", in, NULL));
 		assert_true(
 			page_sum(page, "sluice_queue_transmit_packets_total", in, NULL) ==
@@ -212,6 +220,9 @@ static void test_identities_can_be_computed_from_the_page(void **state)
 					 NULL) +
 				page_sum(page, "sluice_queue_receive_waiting_packets", in, NULL));
 	}
+	assert_true(page_sum(page, "sluice_queue_transmit_packets_total", NULL, NULL) ==
+		    page_sum(page, "sluice_queue_forwarded_packets_total", NULL, NULL) +
+			    page_sum(page, "sluice_queue_replicated_packets_total", NULL, NULL));
 	for (int w = 0; w < WORLD_WORKERS; w++) {
 		char label[64];
 

@@ -15,6 +15,17 @@ sys.dont_write_bytecode = True
 from fake_daemon import DaemonCase  # noqa: E402
 
 SLUICECTL = os.environ["SLUICECTL"]
+ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
+
+
+def reasons(header):
+    """The labels of the only list X(ID, label, …) in a header of the daemon."""
+    with open(os.path.join(ROOT, "daemon", header), encoding="utf-8") as file:
+        return re.findall(r"^\tX\([A-Z_0-9]+, (\w+), ", file.read(), re.MULTILINE)
+
+
+DROP_REASONS = reasons("data/counters.h")
+HANDBACK_REASONS = reasons("net/route.h")
 
 
 def ctl(path, *args, **env):
@@ -71,7 +82,7 @@ class Answers(DaemonCase):
         lines = self.ctl("show", "queues")[1].splitlines()
         self.assertEqual(len({len(line) for line in lines}), 1)
         self.assertEqual(len(lines), 9)
-        self.assertRegex(lines[6], r"^lan +1 +sluice-w1 +zerocopy +2,075 +2,000 +75 +2,000 +4 +6 +52 +62$")
+        self.assertRegex(lines[6], r"^lan +1 +sluice-w1 +zerocopy +2,546 +1,993 +345 +208 +2,000 +4 +6 +52 +62$")
 
     def test_a_reload_of_a_bad_file_is_78_with_all_lines(self):
         self.flag("reload-bad")
@@ -157,7 +168,11 @@ class Drops(DaemonCase):
             self.assertEqual({i["name"] for i in port["identities"]}, {"handover", "ingress", "egress"})
             self.assertTrue(all(i["left"] == i["right"] > 0 and i["difference"] == 0 for i in port["identities"]))
             self.assertEqual(port["seen"], sum(port["verdicts"].values()))
-            self.assertEqual(port["received"], port["forwarded"] + port["dropped"])
+            self.assertEqual(port["received"], port["forwarded"] + port["handed_back"] + port["dropped"])
+            self.assertEqual(port["handed_back"], sum(port["handed_back_by_reason"].values()))
+            self.assertEqual(port["handed_back"], 4 * sum(range(30, 30 + len(HANDBACK_REASONS))))
+            self.assertEqual(port["handed_back_by_reason"].keys(), set(HANDBACK_REASONS))
+            self.assertEqual(port["transmitted"], port["forwarded"] + port["replicated"])
             self.assertEqual(port["lost"], sum(port["lost_by_place"].values()))
             for place, lost in port["lost_by_place"].items():
                 self.assertEqual(lost, sum(loss["packets"] for loss in port["losses"]
@@ -165,7 +180,7 @@ class Drops(DaemonCase):
         self.assertEqual(drops["lost"], sum(port["lost"] for port in drops["ports"]))
         lan = drops["ports"][1]
         self.assertEqual(lan["lost_by_place"]["nic"], 302 + 312)
-        self.assertEqual(lan["lost_by_place"]["worker"], 4 * (10 + 11 + 12 + 13 + 14 + 15))
+        self.assertEqual(lan["lost_by_place"]["worker"], 4 * sum(range(10, 10 + len(DROP_REASONS))))
         self.assertEqual(lan["lost_by_place"]["socket"], 4 * (21 + 51) + 12)
         self.assertEqual(lan["lost_by_place"]["transmit"], 322 + 4 * 7 + 6)
 
@@ -183,7 +198,9 @@ class Drops(DaemonCase):
         for port in (wan, lan):
             actions = sum(port["passed"].values()) + port["verdicts"]["redirect"] + port["lost_by_place"]["xdp"]
             self.assertEqual(port["seen"], actions, "redirected, passed or lost: nothing else happens to a frame")
-        self.assertRegex(ctl(self.control, "drops")[1], r"to the kernel: stale +%d\n" % wan["passed"]["stale"])
+        text = ctl(self.control, "drops")[1]
+        self.assertRegex(text, r"to the kernel: stale +%d\n" % wan["passed"]["stale"])
+        self.assertRegex(text, r"handed back: neighbour +%d\n" % wan["handed_back_by_reason"]["neighbour"])
 
     def test_every_loss_has_a_remedy(self):
         for port in self.drops()["ports"]:

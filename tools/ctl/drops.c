@@ -18,8 +18,10 @@ static void print_way(struct json_object *port)
 		{"seen", "seen by the program"},
 		{"received", "received by workers"},
 		{"forwarded", "forwarded"},
+		{"handed_back", "handed to the kernel"},
 		{"dropped", "dropped by workers"},
 		{"transmitted", "put on tx rings"},
+		{"replicated", "of these copies"},
 		{"completed", "sent"},
 		{"rx_waiting", "waiting in rx rings"},
 		{"in_tx", "being sent"},
@@ -34,16 +36,19 @@ static void print_way(struct json_object *port)
 }
 
 /* On a port that forwards, what the kernel got is missing on the wire, so it is said and why. */
-static void print_passed(struct json_object *passed)
+static void print_reasons(const char *heading, struct json_object *passed)
 {
 	char buf[32], what[64];
+
+	if (!json_has_members(passed))
+		return;
 
 	json_object_object_foreach (passed, reason, value) {
 		uint64_t packets = json_object_get_uint64(value);
 
 		if (packets == 0)
 			continue;
-		(void)snprintf(what, sizeof(what), "to the kernel: %s", reason);
+		(void)snprintf(what, sizeof(what), "%s: %s", heading, reason);
 		(void)printf("  %-24s %11s\n", what, unit_count(buf, packets));
 	}
 }
@@ -89,8 +94,8 @@ static void print_port(const struct ctl *ctl, struct json_object *port)
 	text_print(stdout, json_text(port, "interface"));
 	(void)printf("): %s lost\n", unit_count(buf, json_count(port, "lost")));
 	print_way(port);
-	if (json_at(port, "passed"))
-		print_passed(json_at(port, "passed"));
+	print_reasons("to the kernel", json_at(port, "passed"));
+	print_reasons("handed back", json_at(port, "handed_back_by_reason"));
 	print_losses(ctl, json_at(port, "losses"));
 	print_identities(ctl, json_at(port, "identities"));
 	(void)fputc('\n', stdout);

@@ -172,10 +172,11 @@ static uint64_t sum_members(struct json_object *object)
 enum ctl_exit show_queues(const struct ctl *ctl, struct json_object *answer)
 {
 	static const struct table_column columns[] = {
-		{"PORT", false},   {"QUEUE", true},      {"WORKER", false},
-		{"BOUND", false},  {"RX PACKETS", true}, {"FORWARDED", true},
-		{"DROPPED", true}, {"TX PACKETS", true}, {"IN RX RING", true},
-		{"IN TX", true},   {"RING FULL", true},  {"NO FRAME", true},
+		{"PORT", false},       {"QUEUE", true},      {"WORKER", false},
+		{"BOUND", false},      {"RX PACKETS", true}, {"FORWARDED", true},
+		{"HANDED BACK", true}, {"DROPPED", true},    {"TX PACKETS", true},
+		{"IN RX RING", true},  {"IN TX", true},      {"RING FULL", true},
+		{"NO FRAME", true},
 	};
 	struct json_object *queues = json_at(answer, "queues");
 	struct table table;
@@ -195,6 +196,7 @@ enum ctl_exit show_queues(const struct ctl *ctl, struct json_object *answer)
 							   "copy");
 		table_number(&table, json_count(queue, "rx_packets"));
 		table_number(&table, json_count(queue, "forwarded"));
+		table_number(&table, sum_members(json_at(queue, "handed_back")));
 		table_number(&table, sum_members(json_at(queue, "drops")));
 		table_number(&table, json_count(queue, "tx_packets"));
 		table_number(&table, json_count(queue, "rx_waiting"));
