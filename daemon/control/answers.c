@@ -100,6 +100,14 @@ static uint32_t count_ours(const struct report_port *port)
 	return n;
 }
 
+static const char *const forward_names[] = {
+	[CONF_FORWARD_PASS] = "pass",
+	[CONF_FORWARD_XCONNECT] = "xconnect",
+	[CONF_FORWARD_ROUTE] = "route",
+	[CONF_FORWARD_BRIDGE] = "bridge",
+};
+_Static_assert(ARRAY_SIZE(forward_names) == CONF_FORWARD_N, "a name for each");
+
 /* What every answer says of a port. */
 static struct json_object *port_head(const struct report_port *port, bool *failed)
 {
@@ -110,8 +118,7 @@ static struct json_object *port_head(const struct report_port *port, bool *faile
 	put_text(object, "state", port_state_names[port->state], failed);
 	put_text(object, "problem", port->problem, failed);
 	put_text(object, "mode", mode_name(port), failed);
-	put_text(object, "forward", port->conf->forward == CONF_FORWARD_PASS ? "pass" : "xconnect",
-		 failed);
+	put_text(object, "forward", forward_names[port->conf->forward], failed);
 	put_text(object, "peer", port->conf->peer, failed);
 	put_count(object, "queues", count_ours(port), failed);
 	put_count(object, "queues_bound", count_bound(port), failed);
@@ -156,6 +163,8 @@ struct json_object *answer_status(const struct report *report)
 	put_count(status, "workers", report->n_workers, &failed);
 	put_count(status, "workers_stalled", n_stalled, &failed);
 	put(status, "ports", ports, &failed);
+	put(status, "tables", answer_tables(report), &failed);
+	put(status, "policies", answer_policies(report), &failed);
 	return finish("status", status, failed);
 }
 

@@ -16,6 +16,10 @@ struct report;
 /* One screen: readiness, what is wrong, configuration, a line per port. */
 struct json_object *answer_status(const struct report *report);
 
+/* Parts of it (answers_tables.c): policies in force, sizes of the tables. */
+struct json_object *answer_policies(const struct report *report);
+struct json_object *answer_tables(const struct report *report);
+
 /* {"interfaces": […]}, {"queues": […]}, {"workers": […]} */
 struct json_object *answer_interfaces(const struct report *report);
 struct json_object *answer_queues(const struct report *report);

@@ -54,6 +54,7 @@ static const struct metrics_family *const tables[] = {
 	metrics_port_families,
 	metrics_queue_families,
 	metrics_worker_families,
+	metrics_tables_families,
 };
 
 static void emit_table(const struct metrics_page *page, const struct metrics_family *family)

@@ -59,6 +59,13 @@ static void emit_log_suppressed(const struct metrics_page *page,
 	metrics_sample(page->out, family->name, "", log_n_suppressed());
 }
 
+/* Of the links and of the tables: each has a socket of its own. */
+static void emit_resyncs(const struct metrics_page *page, const struct metrics_family *family)
+{
+	metrics_sample(page->out, family->name, "",
+		       page->report->n_netlink_resyncs + page->report->tables.n_resyncs);
+}
+
 static void emit_scrape_duration(const struct metrics_page *page,
 				 const struct metrics_family *family)
 {
@@ -99,8 +106,8 @@ const struct metrics_family metrics_daemon_families[] = {
 	 "Control socket requests refused or failed.", emit_daemon,
 	 OF(struct report, n_control_failures)},
 	{"sluice_netlink_resyncs_total", COUNTER,
-	 "Times the kernel's notifications overflowed and everything was read again.", emit_daemon,
-	 OF(struct report, n_netlink_resyncs)},
+	 "Times the kernel's notifications overflowed and everything was read again.",
+	 .emit = emit_resyncs},
 	{"sluice_log_messages_total", COUNTER, "Log messages emitted by level.",
 	 .emit = emit_log_messages},
 	{"sluice_log_messages_suppressed_total", COUNTER,

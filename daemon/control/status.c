@@ -2,6 +2,7 @@
 /* One honest line about the daemon. */
 #include "control/status.h"
 
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -120,6 +121,25 @@ static void add_problems(struct line *line, const struct report *report, const c
 		add(line, "; and %u more problem%s", n_left_out, n_left_out == 1 ? "" : "s");
 }
 
+/* The operator's own doing, mostly, so no problem; but the reason why packets pass. */
+static void add_policies(struct line *line, const struct report *report)
+{
+	const struct policy_state *policy = &report->tables.policy;
+
+	for (unsigned kind = 0; kind < POLICY_N; kind++) {
+		int n_ports = __builtin_popcountll(policy->ports[kind]);
+
+		if (n_ports > 0 && policy_families[kind] != 0)
+			add(line, "; passing by policy %s on %d port%s: %s", policy_names[kind],
+			    n_ports, n_ports == 1 ? "" : "s", policy->what[kind]);
+	}
+	if (policy->netfilter_bypassed)
+		add(line, "; netfilter is bypassed");
+	if (report->tables.n_refused > 0)
+		add(line, "; no room for %" PRIu64 " routes, which are the kernel's",
+		    report->tables.n_refused);
+}
+
 static bool is_degraded(const struct report *report, const char *problems, uint32_t n_up)
 {
 	bool is_bad = n_up < report->n_ports || problems[0] != '\0';
@@ -128,7 +148,8 @@ static bool is_degraded(const struct report *report, const char *problems, uint3
 		is_bad |= report->ports[i].problem[0] != '\0';
 	for (uint32_t i = 0; i < report->n_workers; i++)
 		is_bad |= report->workers[i].is_stalled;
-	return is_bad;
+	return is_bad || report->tables.policy.ports[POLICY_TABLES_FULL] != 0 ||
+	       report->tables.policy.ports[POLICY_UNKNOWN] != 0;
 }
 
 void status_summarise(struct report *report, const char *problems)
@@ -142,6 +163,7 @@ void status_summarise(struct report *report, const char *problems)
 		n_up += port_is_up(&report->ports[i]);
 	report->is_degraded = is_degraded(report, problems, n_up);
 	add(&line, "%u of %u ports up", n_up, report->n_ports);
+	add_policies(&line, report);
 	if (report->is_degraded) {
 		add_problems(&line, report, problems);
 		if (report->n_ports > 0)

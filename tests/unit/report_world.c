@@ -163,6 +163,41 @@ static void settle_frames(struct report *report)
 	}
 }
 
+static void make_tables(struct report_tables *tables)
+{
+	*tables = (struct report_tables){
+		.is_running = true,
+		.is_synced = true,
+		.n_prefixes = {1001, 1002},
+		.n_routes = {1003, 1004},
+		.fib_bytes = {1005, 1006},
+		.retired_bytes = 1007,
+		.n_nexthops = 1008,
+		.n_neighbours = {1009, 1010},
+		.n_resyncs = 4,
+		.n_overflows = 1011,
+		.n_route_changes = 1012,
+		.n_keepalives = 1013,
+		.last_sync_ns = 250 * NSEC_PER_MSEC,
+		.n_bridges = 1,
+		.bridges = {{
+			.name = "br",
+			.n_entries = 1014,
+			.max_entries = 1015,
+			.n_learned = 1016,
+			.n_moved = 1017,
+			.n_aged = 1018,
+			.n_refused = 1019,
+		}},
+	};
+	tables->policy.ports[POLICY_RULE4] = 2; /* lan */
+	(void)snprintf(tables->policy.what[POLICY_RULE4], sizeof(tables->policy.what[0]),
+		       "rule 500 (ip rule)");
+	tables->policy.ports[POLICY_RP_FILTER] = 3;
+	(void)snprintf(tables->policy.what[POLICY_RP_FILTER], sizeof(tables->policy.what[0]),
+		       "checked by the workers");
+}
+
 void report_world_make_sized(struct report *ret_report, uint32_t n_queues)
 {
 	*ret_report = (struct report){
@@ -188,6 +223,7 @@ void report_world_make_sized(struct report *ret_report, uint32_t n_queues)
 	for (uint32_t i = 0; i < WORLD_WORKERS; i++)
 		make_worker(&ret_report->workers[i], i);
 	settle_frames(ret_report);
+	make_tables(&ret_report->tables);
 }
 
 void report_world_make(struct report *ret_report)

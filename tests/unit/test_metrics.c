@@ -153,6 +153,47 @@ static void test_every_drop_reason_and_verdict_is_on_the_page(void **state)
 	}
 }
 
+static void test_the_tables_are_on_the_page(void **state)
+{
+	static const struct {
+		const char *series;
+		double value;
+	} expected[] = {
+		{"sluice_tables_running", 1},
+		{"sluice_tables_synced", 1},
+		{"sluice_tables_last_sync_seconds", 0.25},
+		{"sluice_fib_prefixes{family=\"ipv4\"}", 1001},
+		{"sluice_fib_prefixes{family=\"ipv6\"}", 1002},
+		{"sluice_fib_routes{family=\"ipv6\"}", 1004},
+		{"sluice_fib_bytes{family=\"ipv4\"}", 1005},
+		{"sluice_fib_retired_bytes", 1007},
+		{"sluice_nexthops", 1008},
+		{"sluice_neighbours{family=\"ipv6\"}", 1010},
+		{"sluice_netlink_resyncs_total", 1 + 4},
+		{"sluice_netlink_overflows_total", 1011},
+		{"sluice_route_changes_total", 1012},
+		{"sluice_neighbour_keepalives_total", 1013},
+		{"sluice_routes_refused", 0},
+		{"sluice_fdb_entries{bridge=\"br\"}", 1014},
+		{"sluice_fdb_max_entries{bridge=\"br\"}", 1015},
+		{"sluice_fdb_learned_total{bridge=\"br\"}", 1016},
+		{"sluice_fdb_moved_total{bridge=\"br\"}", 1017},
+		{"sluice_fdb_aged_total{bridge=\"br\"}", 1018},
+		{"sluice_fdb_refused_total{bridge=\"br\"}", 1019},
+		{"sluice_policy_bypass{kind=\"rule4\"}", 1},
+		{"sluice_policy_bypass{kind=\"rule6\"}", 0},
+		{"sluice_policy_ports{kind=\"rule4\"}", 1},
+		{"sluice_policy_ports{kind=\"rp_filter\"}", 2},
+		{"sluice_policy_netfilter_bypassed", 0},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(expected); i++)
+		assert_true(page_value(page, expected[i].series) == expected[i].value);
+	/* The worker obeys it, so it makes nothing pass. */
+	assert_null(strstr(page, "sluice_policy_bypass{kind=\"rp_filter\"}"));
+	assert_int_equal(page_count(page, "sluice_policy_bypass{"), POLICY_N - 1);
+}
+
 static void test_labels_are_escaped(void **state)
 {
 	char labels[METRICS_LABELS_BYTES];
@@ -343,6 +384,7 @@ int main(void)
 		T(test_every_lane_counter_is_on_the_page),
 		T(test_every_worker_counter_is_on_the_page),
 		T(test_every_drop_reason_and_verdict_is_on_the_page),
+		T(test_the_tables_are_on_the_page),
 		T(test_labels_are_escaped),
 		T(test_labels_that_do_not_fit_are_left_out_whole),
 		T(test_fallback_is_shown_as_what_the_port_does),

@@ -56,6 +56,31 @@ static void test_all_is_well(void **state)
 	assert_string_equal(report.status_line, "0 of 0 ports up; config 01234567");
 }
 
+static void test_policies_in_force_are_named(void **state)
+{
+	struct policy_state *policy = &report.tables.policy;
+
+	make(0);
+	policy->ports[POLICY_XFRM4] = 3;
+	(void)snprintf(policy->what[POLICY_XFRM4], sizeof(policy->what[0]), "XFRM policies");
+	policy->ports[POLICY_RP_FILTER] = 3; /* obeyed: nothing passes for it */
+	status_summarise(&report, "");
+	assert_string_equal(report.status_line,
+			    "0 of 0 ports up; passing by policy xfrm4 on 2 ports: XFRM policies; "
+			    "config 01234567");
+	assert_false(report.is_degraded);
+	policy->ports[POLICY_XFRM4] = 0;
+	policy->netfilter_bypassed = true;
+	report.tables.n_refused = 7;
+	status_summarise(&report, "");
+	assert_string_equal(report.status_line,
+			    "0 of 0 ports up; netfilter is bypassed; no room for 7 routes, which "
+			    "are the kernel's; config 01234567");
+	policy->ports[POLICY_UNKNOWN] = 1;
+	status_summarise(&report, "");
+	assert_true(report.is_degraded);
+}
+
 static void test_problems_come_before_ports(void **state)
 {
 	make(2);
@@ -128,6 +153,7 @@ static void test_many_problems_are_counted(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_policies_in_force_are_named),
 		cmocka_unit_test(test_all_is_well),
 		cmocka_unit_test(test_problems_come_before_ports),
 		cmocka_unit_test(test_a_port_without_its_program_does_not_forward),
