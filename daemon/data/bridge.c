@@ -299,6 +299,17 @@ static __attribute__((noinline)) void cross_to_unknown(struct crossing *c, uint6
 		flood(c, addr, len, false);
 }
 
+/* Loopback of a station that is new here: Linux learns first and finds that it came from there. */
+static void cross_to_itself(struct crossing *c, uint64_t addr, uint32_t len)
+{
+	const struct worker_port *owner = owner_of(c->set, c->in->umem->area + addr);
+
+	if (owner)
+		give_to_host(c, owner, HANDBACK_LOCAL, addr, len);
+	else
+		burst_drop_frame(c->burst, c->in->umem, addr, DROP_SAME_PORT);
+}
+
 static inline void cross(struct crossing *c, const struct bridged *frame)
 {
 	const uint64_t addr = frame->addr;
@@ -306,8 +317,13 @@ static inline void cross(struct crossing *c, const struct bridged *frame)
 	const uint8_t *to = c->in->umem->area + addr;
 	uint16_t port;
 
-	if (unlikely(!fdb_saw(c->set->fdb, frame->from, c->route->port, c->worker->now_s)))
+	if (unlikely(!fdb_saw(c->set->fdb, frame->from, c->route->port, c->worker->now_s))) {
 		report_source(c, to + ETH_ALEN);
+		if (frame->from.key == frame->to.key) {
+			cross_to_itself(c, addr, len);
+			return;
+		}
+	}
 	if (unlikely(mac_is_group(to))) {
 		cross_to_group(c, addr, len);
 		return;

@@ -69,6 +69,7 @@ case("to its own port: nowhere", lambda x: [
     Send(0, raw(BROADCAST, x[0])), Send(0, raw(BROADCAST, x[4])), Send(0, raw(x[4], x[0]))])
 case("to itself: nowhere", lambda x: [Send(0, raw(BROADCAST, x[0])), Send(0, raw(x[0], x[0]))])
 case("to itself, first frame", lambda x: [Send(0, raw(x[0], x[0]))])
+case("to itself, after it moved", lambda x: [Send(1, raw(BROADCAST, x[0])), Send(0, raw(x[0], x[0]))])
 one("to the zero address", lambda x: raw("00:00:00:00:00:00", x[0]))
 case("duplicates stay duplicates", lambda x: [
     Send(2, raw(BROADCAST, x[2])), Send(0, udp(x[2], x[0])), Send(0, udp(x[2], x[0])),

@@ -115,6 +115,11 @@ static void test_a_frame_never_leaves_by_the_port_it_came_from(void **state)
 	/* It is learnt from all the same. */
 	assert_int_equal(bridge_learn(b), 1);
 	assert_int_equal(fdb_lookup(b->fdb, station(7).octet), 0);
+	/* To itself, while it is new, and while it moves. */
+	assert_int_equal(bridge_cross(b, 0, station(8), station(8)), 0);
+	assert_int_equal(bridge_cross(b, 0, station(2), station(2)), 0);
+	assert_int_equal(bridge_drops(b, 0, DROP_SAME_PORT), 3);
+	assert_int_equal(bridge_learn(b), 2);
 	bridge_free(b);
 }
 
