@@ -3,6 +3,9 @@
 What a bridge does, case by case; bridge_rig.py runs them. KNOWN holds the cases in which Sluice is
 not Linux's bridge, each with its reason.
 """
+import os
+import random
+
 from scapy.contrib.igmp import IGMP
 from scapy.layers.inet import ICMP, IP, UDP
 from scapy.layers.inet6 import ICMPv6ND_NS, ICMPv6NDOptSrcLLAddr, IPv6
@@ -178,7 +181,7 @@ case("learnt with a tag, reached without and with another", lambda x: [
 for size in (14, 15, 42, 59, 60, 64, 65, 1000, 1513, 1514):
     known_unicast(f"{size} bytes", lambda x, n=size: raw(x[2], x[0], size=n))
     one(f"{size} bytes, flooded", lambda x, n=size: raw(x[9], x[0], size=n))
-GIANT = "Linux allows for a tag (4 bytes) in every frame, Sluice in tagged frames alone"
+GIANT = "Linux lets four bytes more than the MTU and a tag pass, from before tags were accelerated"
 for size in (SMALL_MTU + HEAD - 1, SMALL_MTU + HEAD, SMALL_MTU + HEAD + TAG, SMALL_MTU + HEAD + TAG + 1,
              1400):
     known = GIANT if size == SMALL_MTU + HEAD + TAG else None
@@ -187,6 +190,12 @@ for size in (SMALL_MTU + HEAD - 1, SMALL_MTU + HEAD, SMALL_MTU + HEAD + TAG, SMA
     case(f"{size} bytes to all ports", lambda x, n=size: [Send(0, raw(BROADCAST, x[0], size=n))], known)
 known_unicast(f"{1500 + HEAD + TAG} bytes with a tag", lambda x: tagged(
     x[2], x[0], (0x8100, 10), size=1500 + HEAD + TAG))
+
+for size in (SMALL_MTU + HEAD + TAG, SMALL_MTU + HEAD + TAG + 1, SMALL_MTU + HEAD + 2 * TAG,
+             SMALL_MTU + HEAD + 2 * TAG + 1):
+    case(f"{size} bytes with a tag to the small port", lambda x, n=size: [
+        Send(SMALL_PORT, raw(BROADCAST, x[3])), Send(0, tagged(x[3], x[0], (0x8100, 10), size=n))],
+        GIANT if SMALL_MTU + HEAD + TAG < size <= SMALL_MTU + HEAD + 2 * TAG else None)
 
 # --- static entries ------------------------------------------------------------------------------------
 
@@ -210,3 +219,29 @@ for label, far in (("down", False), ("without carrier", True)):
 case("a station reappears elsewhere after its port went down", lambda x: [
     Send(1, raw(BROADCAST, x[1])), Link(1, False), Send(2, raw(x[9], x[1])), Send(0, raw(x[1], x[0])),
     Link(1, True)])
+
+# --- at random -------------------------------------------------------------------------------------------
+
+RANDOM_STEPS = 1000 if os.environ.get("SLUICE_FULL") else 100
+GROUPS = (BROADCAST, "01:00:5e:00:00:05", "33:33:00:00:00:05", "01:80:c2:00:00:10")
+BAD_SOURCES = (BROADCAST, "00:00:00:00:00:00", "01:00:5e:00:00:05")
+
+
+def random_step(x, rng):
+    """Few stations, so that they are known, move, and talk to each other and to themselves."""
+    port = rng.choice(PORTS)
+    stations = [x[n] for n in range(8)]
+    own = [mac for n, mac in enumerate(PORT_MAC) if n != port]  # its own: see KNOWN
+    dst = rng.choice(stations * 4 + list(GROUPS) * 2 + own + [STATIC_MAC, x[99]])
+    src = rng.choice(stations * 6 + list(BAD_SOURCES) + PORT_MAC)
+    tags = rng.choice(([], [], [], *TAGS.values()))
+    # Between what fits the small port and what does not: see GIANT.
+    large = SMALL_MTU + HEAD if port == SMALL_PORT else 1514
+    size = rng.choice((60, 61, 300, SMALL_MTU + HEAD, large))
+    frame = tagged(dst, src, *tags, size=max(size, 64)) if tags else raw(dst, src, size=size)
+    return Send(port, frame, src in stations)
+
+
+for seed in range(3):
+    case(f"at random, seed {seed}", lambda x, seed=seed: [
+        random_step(x, rng) for rng in [random.Random(seed)] for _ in range(RANDOM_STEPS)])

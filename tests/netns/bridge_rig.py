@@ -136,20 +136,25 @@ class Linux:
 
 
 class Sluice:
-    """The same four ports in a daemon. `extra`: lines of its [bridge] section."""
+    """The same ports in a daemon. `bridge`: keys of its section; `port0` …: keys of a port."""
 
-    NAME = "br"
-
-    def __init__(self, net, extra="", **port_keys):
+    def __init__(self, net, ports=PORTS, **keys):
         self.net = net
-        keys = {"forward": f"bridge {self.NAME}", "stall_timeout": "5s", **port_keys}
-        text = f"[bridge {self.NAME}]\nstatic = {STATIC_MAC} {_port(STATIC_PORT)}\n{extra}\n"
-        text += "".join(section(_port(i), f"p{i}", keys) for i in PORTS)
-        self.daemon = net.daemon("s", text)
+        self.daemon = net.daemon("s", self.config(ports, **keys))
+
+    @staticmethod
+    def config(ports=PORTS, bridge="", **port_keys):
+        text = f"[bridge br]\nstatic = {STATIC_MAC} {port_name(STATIC_PORT)}\n{bridge}\n"
+        for port in ports:
+            keys = {"interface": f"p{port}", "forward": "bridge br", "stall_timeout": "5s",
+                    **port_keys.get(port_name(port), {})}
+            text += f"[port {port_name(port)}]\n"
+            text += "".join(f"{key} = {value}\n" for key, value in keys.items())
+        return text
 
     def rows(self):
         """What `show fdb` says, a row for each address."""
-        return ask(self.daemon, f"show fdb {self.NAME}")["fdb"]
+        return ask(self.daemon, "show fdb br")["fdb"]
 
     def fdb(self):
         return {row["mac"]: int(row["port"].removeprefix("port")) for row in self.rows()}
@@ -158,20 +163,14 @@ class Sluice:
         """Down: nothing but static entries leads there either."""
         def is_so():
             text = ask(self.daemon, "show plan")["text"]
-            is_up = re.search(rf"(?m)^port {_port(port)}\n(?:  .*\n)*?  link +up, carrier$", text)
+            is_up = re.search(rf"(?m)^port {port_name(port)}\n(?:  .*\n)*?  link +up, carrier$", text)
             return bool(is_up) is up and (up or not any(
-                row["port"] == _port(port) and not row["static"] for row in self.rows()))
+                row["port"] == port_name(port) and not row["static"] for row in self.rows()))
         wait_for(is_so, f"Sluice has seen p{port} {'up' if up else 'down'}")
 
 
-def _port(number):
+def port_name(number):
     return f"port{number}"
-
-
-def section(name, interface, keys):
-    """The text of a [port] section."""
-    return f"[port {name}]\ninterface = {interface}\n" + \
-        "".join(f"{key} = {value}\n" for key, value in keys.items())
 
 
 # --- the wires ---------------------------------------------------------------------------------------
@@ -222,9 +221,9 @@ class Taps:
 
 
 class Rig:
-    def __init__(self, net, switch):
+    def __init__(self, net, switch, ports=PORTS):
         self.net, self.switch, self.taps = net, switch, Taps(net)
-        self._up = set(PORTS)
+        self._up = set(ports)
         self._token = 0
         self._seen = []
         self._try_all()
@@ -296,6 +295,17 @@ class Rig:
         self.net.ip(ns, "link", "set", ifname, "up" if step.up else "down")
         (self._up.add if step.up else self._up.discard)(step.port)
         self.switch.wait_link(step.port, step.up)
+        self._try_all()
+
+    def cross(self, port, frame, learnt=False):
+        """Ports by which a frame came out, sorted, and once for each time."""
+        self._seen = []
+        self._send(Send(port, frame, learnt))
+        return sorted(out for out, _ in self._seen)
+
+    def widen(self, ports):
+        """More ports than before take part."""
+        self._up |= set(ports)
         self._try_all()
 
     def run(self, case, number):
