@@ -19,6 +19,7 @@
 #include <stdint.h>
 
 struct ctlsock;
+struct json_object;
 struct report;
 typedef struct sd_event sd_event;
 
@@ -38,6 +39,24 @@ struct ctlsock_ops {
 	/* The running configuration (conf_dump_json). A string to be freed, or NULL. May be NULL.
 	 */
 	char *(*config_json)(void *arg);
+	/*
+	 * What the tables know (control/tables.h), at most `max` rows; the objects are the
+	 * caller's. NULL and *ret_error: -ENOMEM; -EINVAL, no such prefix in `filter` (NULL = all);
+	 * -ENOENT, no such bridge (NULL = all); -ENODEV, no port routes or bridges.
+	 */
+	struct json_object *(*routes_json)(void *arg, const char *filter, uint32_t max,
+					   int *ret_error);
+	struct json_object *(*neighbours_json)(void *arg, uint32_t max, int *ret_error);
+	struct json_object *(*fdb_json)(void *arg, const char *bridge, uint32_t max,
+					int *ret_error);
+	/*
+	 * What becomes of a frame that a port receives: {"xdp": {"verdict": …, "action": …},
+	 * "worker": tables_explain()}, the latter if XDP redirects it. NULL and *ret_error:
+	 * -ENOENT, no such port; -ENODEV, it has no program or no tables; -EINVAL, a frame that
+	 * none can be.
+	 */
+	struct json_object *(*explain_json)(void *arg, const char *port, const uint8_t *frame,
+					    uint32_t len, int *ret_error);
 	/* Every request is told here, for the counters of the report. */
 	void (*counted)(void *arg, bool ok);
 };

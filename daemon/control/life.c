@@ -457,6 +457,10 @@ static const struct ctlsock_ops ctlsock_ops = {
 	.set_detached = set_detached,
 	.plan_text = plan_text,
 	.config_json = config_json,
+	.routes_json = life_routes_json,
+	.neighbours_json = life_neighbours_json,
+	.fdb_json = life_fdb_json,
+	.explain_json = life_explain_json,
 	.counted = counted,
 };
 

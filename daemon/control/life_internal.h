@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The daemon's state, shared by life.c (events) and life_reload.c (configuration to configuration),
- * and by nobody else. Thread: control.
+ * The daemon's state, shared by life.c (events), life_reload.c (configuration to configuration) and
+ * life_tables.c (questions), and by nobody else. Thread: control.
  */
 #pragma once
 
@@ -53,3 +53,10 @@ void life_after_build(struct life *life);
 
 /* ctlsock_ops.reload, and SIGHUP. */
 int life_reload(void *arg, bool dry_run, char *ret_text, size_t size);
+
+/* life_tables.c: ctlsock_ops of the same names. */
+struct json_object *life_routes_json(void *arg, const char *filter, uint32_t max, int *ret_error);
+struct json_object *life_neighbours_json(void *arg, uint32_t max, int *ret_error);
+struct json_object *life_fdb_json(void *arg, const char *bridge, uint32_t max, int *ret_error);
+struct json_object *life_explain_json(void *arg, const char *port, const uint8_t *frame,
+				      uint32_t len, int *ret_error);
