@@ -150,11 +150,11 @@ def test_another_table_by_reload(net):
     net.addr("b", "lo", "192.0.2.1/32")
     net.ip("r", "route", "add", "192.0.2.0/24", "via", routed.ip4("b"), "table", "100")
     net.ip("r", "rule", "add", "lookup", "100", "pref", "32765")
-    rebuilt = daemon.metric("sluice_port_rebinds_total")
+    rebuilt = daemon.metric("sluice_interface_rebinds_total")
     daemon.reload(routed.config(extra="[route]\ntable = 100\n"))
     wait_for(lambda: any("192.0.2.0/24" in json.dumps(r) for r in
                          ask(daemon, "show routes")["routes"]), "table 100 is followed")
-    assert daemon.metric("sluice_port_rebinds_total") == rebuilt
+    assert daemon.metric("sluice_interface_rebinds_total") == rebuilt
     routed.books()
 
 
@@ -270,7 +270,7 @@ def test_nothing_is_left_behind(net):
 
 def test_an_interface_without_native_xdp_is_refused(net):
     net.ns("r")
-    net.ip("r", "link", "add", "d0", "type", "dummy")
+    net.ip("r", "link", "add", "d0", "type", "ifb")
     net.up("r", "d0")
     daemon = net.daemon_not_started("r", "[port p]\ninterface = d0\nforward = route\n")
     daemon.start(ready=False)
