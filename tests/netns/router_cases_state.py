@@ -6,7 +6,7 @@ from scapy.layers.l2 import ARP, Ether
 
 from router_cases_l2 import arp
 from router_frames import echo, ether, host_unreachable, one, plain, udp, v4, v6
-from router_rig import Case, Do, ECHO_ONLY, Until
+from router_rig import MARKS_WITHOUT_V4, Case, Do, Until
 from router_topology import HOST_MAC, OTHER_MAC, restore_commands, wait_local
 
 ARP_KEPT, NS_KEPT = frozenset({"arp", "host"}), frozenset({"ns", "host"})
@@ -233,7 +233,7 @@ ROUTES = [
 
 SETTINGS = [
     with_sysctls("v4 forwarding off at the in port", lambda x: [v4(x), v6(x), v4(x, ttl=1)],
-                 ["ipv4.conf.a.forwarding=0"], ["ipv4.conf.a.forwarding=1"], marks=ECHO_ONLY),
+                 ["ipv4.conf.a.forwarding=0"], ["ipv4.conf.a.forwarding=1"], marks=MARKS_WITHOUT_V4),
     with_sysctls("v4 forwarding off at the out port", lambda x: v4(x),
                  ["ipv4.conf.b.forwarding=0"], ["ipv4.conf.b.forwarding=1"]),
     with_sysctls("v6 forwarding off at the in port", lambda x: v6(x),
@@ -242,7 +242,7 @@ SETTINGS = [
                  ["ipv6.conf.all.forwarding=0"], ["ipv6.conf.all.forwarding=1"]),
     with_sysctls("v4 forwarding off everywhere", lambda x: [v4(x), v6(x), v4(x, ttl=1)],
                  ["ipv4.conf.all.forwarding=0"], ["ipv4.conf.all.forwarding=1"],
-                 marks=ECHO_ONLY),
+                 marks=MARKS_WITHOUT_V4),
     *[with_sysctls(f"v4 rp_filter {mode}, {name}", lambda x, src=src: v4(
         x, **({"src": src(x)} if src else {})),
         [f"ipv4.conf.a.rp_filter={mode}"], ["ipv4.conf.a.rp_filter=0"])

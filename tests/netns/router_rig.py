@@ -16,7 +16,8 @@ wire that it can lead to:
     back     one longer than its route's MTU, fragmented by the kernel  to each other wire
     expired  one with TTL 1: an ICMP error                              to the wire it came from
     refused  as `back`, but must not be fragmented: an ICMP error       to the wire it came from
-    echo     an echo request to r, for cases in which r routes nothing  to the wire it came from
+    fast6    as `fast`, of IPv6; instead, where r does not route IPv4   to each other wire
+    echo     an echo request to r, for the same                         to the wire it came from
 
 When all have arrived, whatever the case caused has arrived too, unless a timer of the kernel was to
 cause it: such a case says what to wait for (Until).
@@ -45,7 +46,8 @@ LONGEST_HEADER = 18  # of Ethernet, with one tag
 TOKENS_TOO_LONG = 41  # with headers 684 bytes, where the route allows 600
 
 ALL_MARKS = ("fast", "pass", "back", "expired", "refused")
-ECHO_ONLY = ("echo",)
+MARKS_WITHOUT_V4 = ("echo", "fast6")
+ONWARD_MARKS = ("fast", "pass", "back", "fast6")
 
 
 # --- what a case is made of ------------------------------------------------------------------------
@@ -106,6 +108,13 @@ def _ipv4(wire, src, dst, protocol, payload, ttl=64, options=b"", dont_fragment=
     return mac_bytes(ROUTER_MAC[wire]) + mac_bytes(HOST_MAC[wire]) + b"\x08\x00" + head + payload
 
 
+def _ipv6(wire, src, dst, protocol, payload):
+    head = struct.pack("!IHBB16s16s", 6 << 28, len(payload), protocol, 64,
+                       socket.inet_pton(socket.AF_INET6, src),
+                       socket.inet_pton(socket.AF_INET6, dst))
+    return mac_bytes(ROUTER_MAC[wire]) + mac_bytes(HOST_MAC[wire]) + b"\x86\xdd" + head + payload
+
+
 def _udp(payload):
     return struct.pack("!HHHH", 4949, 4949, 8 + len(payload), 0) + payload
 
@@ -120,6 +129,9 @@ class Markers:
         """(token, frame) of a marker that comes in by `wire` and shows on `out`."""
         self._seq += 1
         token = MAGIC + struct.pack("!I4s", self._seq, f"{kind[0]}{wire}{out}.".encode())
+        if kind == "fast6":
+            return token, _ipv6(wire, f"fd00:{100 + NUMBER[wire]}:ffff::{self._seq & 0xffff:x}",
+                                f"fd00:{100 + NUMBER[out]}:ffff::1", 17, _udp(token))
         src = f"10.{100 + NUMBER[wire]}.{201 + (self._seq >> 8) % 55}.{self._seq & 255}"
         far = out if out != wire else "b" if wire == "a" else "a"
         plain = f"10.{100 + NUMBER[far]}.255.1"
@@ -142,7 +154,7 @@ class Markers:
         wanted = {}
         for wire in wires:
             for kind in kinds:
-                outs = out_wires.replace(wire, "") if kind in ("fast", "pass", "back") else wire
+                outs = out_wires.replace(wire, "") if kind in ONWARD_MARKS else wire
                 for out in outs:
                     token, frame = self.of(wire, kind, out)
                     wanted[out, token] = (wire, frame)
