@@ -11,8 +11,10 @@ from router_topology import NUMBER, ROUTER_MAC
 
 NOBODY_V4, NOBODY_V6 = bytes([10, 211]), bytes.fromhex("fd000211")  # the unreachable routes
 ROUTER_MACS = {bytes.fromhex(mac.replace(":", "")) for mac in ROUTER_MAC.values()}
-OWN_V4 = {socket.inet_aton(a) for a in [f"10.{n}.0.1" for n in NUMBER.values()]
-          + ["10.3.1.0", "10.2.7.7", "0.0.0.0"]}
+# Addresses of r, those of single cases included, as prefixes of octets.
+OWN_V4 = tuple(socket.inet_aton(address) for address in (
+    *(f"10.{n}.0.1" for n in NUMBER.values()), "10.3.1.0", "10.2.7.7", "10.247.0.1", "10.248.0.1",
+    "0.0.0.0")) + (bytes([10, 241]),)
 
 
 def _is_v4(frame):
@@ -24,7 +26,8 @@ def _is_v6(frame):
 
 
 def _is_own_v4(frame):
-    return _is_v4(frame) and frame[6:12] in ROUTER_MACS and frame[26:30] in OWN_V4
+    return _is_v4(frame) and frame[6:12] in ROUTER_MACS \
+        and frame[26:30].startswith(OWN_V4)
 
 
 def _icmp6_type(frame):

@@ -11,6 +11,7 @@ import pytest
 
 import router_cases_l2
 import router_cases_state
+import router_cases_tables
 import router_cases_v4
 import router_cases_v6
 import router_topology
@@ -23,8 +24,9 @@ from router_topology import PORTS
 from traffic import SCALE_FULL
 
 CASES = list(enumerate(
-    case for module in (router_cases_v4, router_cases_v6, router_cases_l2, router_cases_state)
-    for case in module.CASES))
+    router_cases_v4.CASES + router_cases_v6.CASES + router_cases_l2.CASES
+    + router_cases_tables.CASES + router_cases_state.CASES
+    + router_cases_tables.CASES_AFTER_RULES))
 PLAIN_CASES = [(number, case) for number, case in CASES if PLAIN <= case.kinds]
 # With rp_filter on, or a chain in the way, everything but what is about such settings itself.
 UNSET_CASES = [(number, case) for number, case in CASES
