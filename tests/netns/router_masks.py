@@ -14,7 +14,7 @@ ROUTER_MACS = {bytes.fromhex(mac.replace(":", "")) for mac in ROUTER_MAC.values(
 # Addresses of r, those of single cases included, as prefixes of octets.
 OWN_V4 = tuple(socket.inet_aton(address) for address in (
     *(f"10.{n}.0.1" for n in NUMBER.values()), "10.3.1.0", "10.2.7.7", "10.247.0.1", "10.248.0.1",
-    "0.0.0.0")) + (bytes([10, 241]),)
+    "0.0.0.0")) + (bytes([10, 241]), bytes([10, 242]))
 
 
 def _is_v4(frame):
