@@ -28,7 +28,8 @@
 	X(LINK_DOWN, link_down, "the out port is missing, down or being rebuilt")               \
 	X(TX_RING_FULL, tx_ring_full, "the tx ring of the out port had no room")                \
 	X(UMEM_EXHAUSTED, umem_exhausted, "no free frame to copy into (ports of unlike modes)") \
-	X(IP_HEADER, ip_header, "IP header that no router forwards: version, length, checksum") \
+	X(IP_HEADER, ip_header,                                                                 \
+	  "route: broken IP header (version, length, checksum), or not to our MAC")             \
 	X(HANDBACK_LIMIT, handback_limit, "the kernel's, beyond the limit of its reason")       \
 	X(HANDBACK_FAILED, handback_failed, "the kernel's, but it did not take it")             \
 	X(SAME_PORT, same_port, "bridge: its destination is behind the port it came from")      \

@@ -135,10 +135,10 @@ struct route_frame {
 	uint8_t *data; /* from the Ethernet header on */
 	uint32_t len;
 	/* out */
-	uint8_t verdict;  /* enum route_verdict; DROP: a header that no router forwards */
-	uint8_t reason;   /* HAND_BACK: enum handback_reason */
-	uint16_t nh;      /* number that the FIB gave, for explain; FIB_NO_ROUTE */
-	uint32_t out_len; /* FORWARD: without the padding behind the IP packet */
+	uint8_t verdict;             /* enum route_verdict; DROP: what Linux drops unseen */
+	uint8_t reason;              /* HAND_BACK: enum handback_reason */
+	uint16_t nh;                 /* number that the FIB gave, for explain; FIB_NO_ROUTE */
+	uint32_t out_len;            /* FORWARD: without the padding behind the IP packet */
 	struct adjacency *adjacency; /* FORWARD */
 };
 
