@@ -48,16 +48,14 @@ static void drop(struct route_frame *frame)
 
 /*
  * eth_type_trans(): a group address is the stack's to judge (ip_forward() sends nothing on that was
- * not sent to this host alone, but may deliver it), another station's frame ends unseen.
+ * not sent to this host alone, but may deliver it). So is another station's: the XDP program lets
+ * none through, so this is one to an address that the port has got meanwhile, or had.
  */
 static bool refuse_by_mac(struct route_frame *frame, uint64_t mac)
 {
 	if (likely(mac_word(frame->data) == mac))
 		return false;
-	if (frame->data[0] & 1)
-		route_hand_back(frame, HANDBACK_LOCAL);
-	else
-		drop(frame);
+	route_hand_back(frame, frame->data[0] & 1 ? HANDBACK_LOCAL : HANDBACK_HEADER);
 	return true;
 }
 

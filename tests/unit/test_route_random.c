@@ -142,7 +142,7 @@ static struct verdict oracle(const uint8_t *frame, unsigned len, bool is_strict)
 	const uint8_t mac[6] = {2, 0, 0, 0, 1, 0};
 
 	if (memcmp(frame, mac, sizeof(mac)) != 0)
-		return frame[0] & 1 ? handed_back(HANDBACK_LOCAL) : dropped();
+		return handed_back(frame[0] & 1 ? HANDBACK_LOCAL : HANDBACK_HEADER);
 	if (get16(frame + 12) == 0x0800)
 		return oracle4(frame + 14, len - 14, is_strict);
 	if (get16(frame + 12) == 0x86dd)
