@@ -204,6 +204,56 @@ static void test_another_place_of_a_port_is_known_when_configure_returns(void **
 	assert_int_equal(lines[1].mac, 0);
 }
 
+static int configure_table(uint32_t table, const char *vrf)
+{
+	struct worker *const workers[1] = {&reader};
+	struct tables_port ports[2] = {
+		{.is_route = true, .bridge = UINT32_MAX, .line = &lines[0]},
+		{.is_route = true, .bridge = UINT32_MAX, .line = &lines[1]},
+	};
+	struct tables_config config = {
+		.table = table, .ports = ports, .n_ports = 2, .workers = workers, .n_workers = 1};
+
+	(void)snprintf(config.vrf, sizeof(config.vrf), "%s", vrf);
+	ports[0].ifindex = if_nametoindex("p0");
+	ports[1].ifindex = if_nametoindex("p1");
+	return tables_configure(tables, &config);
+}
+
+static void test_another_table_is_followed_from_the_return_of_configure_on(void **state)
+{
+	sh("ip route add 11.0.0.0/8 via 10.0.0.2");
+	sh("ip route add 11.0.0.0/8 via 10.0.1.2 table 1000");
+	sh("ip route add 12.0.0.0/8 via 10.0.1.2 table 1000");
+	assert_int_equal(configure_table(254, ""), 0);
+	assert_true(leaves_by("11.1.2.3", 0));
+	assert_true(passes("12.1.2.3"));
+	assert_int_equal(configure_table(1000, ""), 0);
+	assert_true(leaves_by("11.1.2.3", 1));
+	assert_true(leaves_by("12.1.2.3", 1));
+	assert_int_not_equal(lines[0].routes, 0);
+	sh("ip route del 12.0.0.0/8 table 1000");
+	wait_for(passes("12.1.2.3"));
+	/* One that has no routes at all. */
+	assert_int_equal(configure_table(1001, ""), 0);
+	assert_true(passes("11.1.2.3"));
+	assert_int_equal(configure_table(254, ""), 0);
+	assert_true(leaves_by("11.1.2.3", 0));
+}
+
+static void test_nothing_is_forwarded_while_the_vrf_is_not_there(void **state)
+{
+	sh("ip route add 11.0.0.0/8 via 10.0.0.2");
+	assert_int_equal(configure_table(254, ""), 0);
+	assert_int_not_equal(lines[0].routes, 0);
+	assert_int_equal(configure_table(0, "blue"), 0);
+	assert_int_equal(lines[0].routes, 0);
+	wait_for(passes("11.1.2.3"));
+	assert_int_equal(configure_table(254, ""), 0);
+	assert_int_not_equal(lines[0].routes, 0);
+	assert_true(leaves_by("11.1.2.3", 0));
+}
+
 static void shrink_buffer(void)
 {
 	int bytes = 4096;
@@ -356,6 +406,8 @@ int main(void)
 		tables_test(test_objects_and_groups_are_followed),
 		tables_test(test_neighbours_come_change_and_go),
 		tables_test(test_another_place_of_a_port_is_known_when_configure_returns),
+		tables_test(test_another_table_is_followed_from_the_return_of_configure_on),
+		tables_test(test_nothing_is_forwarded_while_the_vrf_is_not_there),
 		tables_test(test_an_overflow_ends_in_what_the_kernel_has),
 		tables_test(test_no_stable_route_vanishes_in_resyncs_during_a_storm),
 		tables_test(test_a_stalled_worker_closes_the_gates_until_it_moves),
