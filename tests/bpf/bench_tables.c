@@ -116,7 +116,7 @@ static void bench_full_table(void **state)
 	uint64_t start_ns;
 
 	(void)snprintf(batch, sizeof(batch), "/tmp/sluice-bench-tables-%d", getpid());
-	write_batch(batch, "route add %s.0/24 via 10.0.0.2", n_routes);
+	write_batch(batch, "route add", "0/24 via 10.0.0.2", n_routes);
 	sh("ip -batch %s", batch);
 	(void)unlink(batch);
 	start_ns = clock_now_ns();

@@ -20,8 +20,8 @@ extern struct worker reader; /* a worker that the tables know; not reading */
 void sh(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void peer_sh(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
-/* A file for ip -batch: n lines of fmt, whose one argument is "a.b.c" of the i-th /24 from 11.0. */
-void write_batch(const char *path, const char *fmt, uint32_t n);
+/* A file for ip -batch: n lines "VERB a.b.c.REST", where a.b.c is the i-th /24 from 11.0.0 on. */
+void write_batch(const char *path, const char *verb, const char *rest, uint32_t n);
 
 /* The same with IPv6 routes by p0: "2a00:HIGH:LOW::/48" of the i-th. */
 void write_batch6(const char *path, uint32_t n);
