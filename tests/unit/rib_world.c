@@ -7,7 +7,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "net/fib4.h"
+#include "net/fib6.h"
 #include "tests/unit/fib_world.h"
+#include "util/clock.h"
 #include "util/macros.h"
 
 struct link_entry world_links[WORLD_LINKS + 1];
@@ -201,4 +204,47 @@ bool locals_in_slot24(const struct locals *l, uint32_t slot24)
 void world_set_local24(uint32_t slot24, bool is_local)
 {
 	locals[slot24] = is_local;
+}
+
+/* --- next hops and a RIB --------------------------------------------------------------------- */
+
+struct rib_world rib_world_new(void)
+{
+	struct rib_world world = {0};
+
+	world_reset();
+	world.view = world_view();
+	assert(nexthops_new(world.view, NULL, NULL, &world.nexthops) == 0);
+	assert(rib_table_new(world.view, NULL, world.nexthops, NULL, &world.rib) == 0);
+	return world;
+}
+
+void rib_world_free(struct rib_world *world)
+{
+	rib_table_free(world->rib);
+	nexthops_free(world->nexthops);
+	world_reset();
+}
+
+void rib_world_turn(struct rib_world *world)
+{
+	rib_begin_generation(world->rib, ++world->generation);
+	rib_reclaim(world->rib, world->generation);
+	world_reclaim_limbo();
+	while (!rib_repaint(world->rib, clock_now_ns() + NSEC_PER_MSEC))
+		;
+}
+
+uint16_t rib_world_lookup(const struct rib_world *world, bool is_ip6, const struct ip6_addr *addr)
+{
+	uint16_t nh;
+	be32 addr4;
+
+	if (is_ip6) {
+		fib6_lookup_burst(world->view->fib6, addr, &nh, 1);
+		return nh;
+	}
+	memcpy(&addr4, addr->octet, sizeof(addr4));
+	fib4_lookup_burst(world->view->fib4, &addr4, &nh, 1);
+	return nh;
 }

@@ -31,3 +31,21 @@ void world_set_local24(uint32_t slot24, bool is_local);
 /* Prefixes in the gate around an IPv6 address. */
 unsigned world_gated6(const struct ip6_addr *addr);
 size_t world_n_gated6(void);
+
+/* --- Next hops and a RIB on all that --------------------------------------------------------- */
+
+struct rib_world {
+	struct route_view *view;
+	struct nexthops *nexthops;
+	struct rib_table *rib;
+	uint64_t generation;
+};
+
+struct rib_world rib_world_new(void);
+void rib_world_free(struct rib_world *world);
+
+/* A generation begins, the one before is reclaimed, and what waits for a slice is done. */
+void rib_world_turn(struct rib_world *world);
+
+/* As a worker would. */
+uint16_t rib_world_lookup(const struct rib_world *world, bool is_ip6, const struct ip6_addr *addr);
