@@ -31,6 +31,7 @@ struct rib_family {
 		bool is_waiting; /* -EAGAIN: until something is reclaimed */
 	} owed[RIB_MAX_OWED];
 	uint32_t n_owed;
+	uint32_t retry_cursor;
 	bool is_overwhelmed;           /* some are in neither; until a pass over all finds room */
 	bool is_overwhelmed_again;     /* in this pass */
 	bool is_lossy, is_lossy_again; /* without memory for a route; until a sync had it */

@@ -140,21 +140,28 @@ void rib_slot24_changed(struct rib_table *rib, uint32_t slot24)
 /* --- what is owed ------------------------------------------------------------------------------
  */
 
-/* From the end: one that is paid is replaced by the last. */
-static bool retry_family(struct rib_table *rib, struct rib_family *family)
+/*
+ * From where the last time ended, downwards: one that is paid is replaced by the last. What there
+ * is no room for at all must not keep the others from their turn.
+ */
+static void retry_some(struct rib_table *rib, struct rib_family *family)
 {
-	uint32_t n_tries = 0;
-	bool is_waiting = false;
-
-	for (uint32_t i = family->n_owed; i-- > 0 && n_tries < RETRY_MAX; n_tries++) {
+	for (uint32_t n = MIN(family->n_owed, RETRY_MAX); n > 0 && family->n_owed > 0; n--) {
 		struct rib_prefix prefix;
 
-		if (i >= family->n_owed)
-			continue;
-		prefix = family->owed[i].prefix;
+		if (family->retry_cursor == 0 || family->retry_cursor > family->n_owed)
+			family->retry_cursor = family->n_owed;
+		prefix = family->owed[--family->retry_cursor].prefix;
 		if (rib_settle_prefix(rib, family, &prefix) == -EAGAIN)
 			break; /* no room for the others either */
 	}
+}
+
+static bool retry_family(struct rib_table *rib, struct rib_family *family)
+{
+	bool is_waiting = false;
+
+	retry_some(rib, family);
 	for (uint32_t i = 0; i < family->n_owed; i++)
 		is_waiting |= family->owed[i].is_waiting;
 	if (family->is_overwhelmed && !family->wants_pass && family->n_owed < RIB_MAX_OWED / 2)

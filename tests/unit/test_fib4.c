@@ -241,6 +241,46 @@ static void test_fib4_deletes_while_nothing_can_be_retired(void **state)
 	fib4_free(fib);
 }
 
+/* Of each /24 what any of its addresses says, short prefixes and longer ones included. */
+static void test_fib4_marks_slots_by_what_their_addresses_lead_to(void **state)
+{
+	enum { N_SLOTS = 64 };
+	static uint8_t by_nh[FIB_NH_MAX + 1], marks[N_SLOTS];
+	struct random random = random_seeded(__func__, clock_now_ns());
+	struct fib4 *fib = table_new(&world_pages);
+
+	for (unsigned nh = 1; nh <= 3; nh++)
+		by_nh[nh] = (uint8_t)(1U << nh);
+	for (unsigned i = 0; i < 400; i++) {
+		unsigned len = random_below(&random, 8) ? 22 + random_below(&random, 11) :
+							  random_below(&random, 22);
+		struct ip6_addr addr = {.octet = {10, 0, (uint8_t)random_below(&random, N_SLOTS),
+						  (uint8_t)random_next(&random)}};
+
+		addr = prefix_of(addr, len);
+		if (random_below(&random, 3))
+			assert_int_equal(
+				table_add(fib, addr, len, (uint16_t)(1 + random_below(&random, 4))),
+				0);
+		else
+			(void)table_delete(fib, addr, len);
+		fib4_mark_slots(fib, 10U << 16, N_SLOTS, by_nh, marks);
+		for (uint32_t slot = 0; slot < N_SLOTS; slot++) {
+			be32 dst[256];
+			uint16_t nh[256];
+			uint8_t want = 0;
+
+			for (uint32_t host = 0; host < 256; host++)
+				dst[host] = htobe32(10U << 24 | slot << 8 | host);
+			fib4_lookup_burst(fib, dst, nh, 256);
+			for (uint32_t host = 0; host < 256; host++)
+				want |= by_nh[nh[host]];
+			assert_int_equal(marks[slot], want);
+		}
+	}
+	table_free(fib);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -254,6 +294,7 @@ int main(void)
 		cmocka_unit_test(test_fib4_holds_under_readers),
 		cmocka_unit_test(test_fib4_without_groups_is_unchanged_and_recovers),
 		cmocka_unit_test(test_fib4_deletes_while_nothing_can_be_retired),
+		cmocka_unit_test(test_fib4_marks_slots_by_what_their_addresses_lead_to),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
