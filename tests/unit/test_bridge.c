@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The bridge in a worker, case by case, on fake rings; all at random in test_bridge_model.c. */
+#include <poll.h>
+#include <pthread.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -369,6 +371,47 @@ static void test_reports_beyond_the_ring_are_counted(void **state)
 	bridge_free(b);
 }
 
+#define N_REPORTS 100000U
+
+/* As a worker does: a burst at a time, and again what found no room. */
+static void *report_all(void *arg)
+{
+	struct learn_ring *ring = arg;
+	const uint64_t one = 1;
+
+	for (uint32_t i = 0; i < N_REPORTS;) {
+		for (uint32_t n = 0; n < i % 7 + 1 && i < N_REPORTS; n++)
+			i += learn_push(ring, i);
+		if (learn_submit(ring))
+			(void)!write(ring->eventfd, &one, sizeof(one));
+	}
+	return NULL;
+}
+
+static void test_no_report_and_no_wakeup_is_lost(void **state)
+{
+	struct learn_ring *ring = NULL;
+	uint32_t next = 0;
+	pthread_t thread;
+
+	assert_int_equal(learn_ring_new(&ring), 0);
+	assert_int_equal(pthread_create(&thread, NULL, report_all, ring), 0);
+	while (next < N_REPORTS) {
+		struct pollfd fd = {.fd = ring->eventfd, .events = POLLIN};
+		uint32_t n = learn_waiting(ring);
+
+		for (uint32_t i = 0; i < n; i++)
+			assert_int_equal(learn_peek(ring, i), next++);
+		learn_done(ring, n);
+		if (next == N_REPORTS || learn_want_wakeup(ring))
+			continue;
+		assert_int_equal(poll(&fd, 1, 20000), 1);
+		(void)wakeups(ring);
+	}
+	assert_int_equal(pthread_join(thread, NULL), 0);
+	learn_ring_free(ring);
+}
+
 static void test_several_lanes_of_a_port_are_chosen_by_queue(void **state)
 {
 	struct bridge_world *b = bridge();
@@ -407,6 +450,7 @@ int main(void)
 		cmocka_unit_test(test_tables_are_woken_once_and_only_if_they_sleep),
 		cmocka_unit_test(test_a_new_station_is_reported_once_a_burst),
 		cmocka_unit_test(test_reports_beyond_the_ring_are_counted),
+		cmocka_unit_test(test_no_report_and_no_wakeup_is_lost),
 		cmocka_unit_test(test_several_lanes_of_a_port_are_chosen_by_queue),
 	};
 
