@@ -232,7 +232,7 @@ def test_stations_reach_each_other(net):
     hosts(net)
     for i in PORTS:
         for j in others(i):
-            assert net.ping(f"st{i}", f"10.9.0.{10 + j}", count=3) == 3, (i, j)
+            assert net.ping(f"st{i}", f"10.9.0.{10 + j}", count=3, timeout_s=5) == 3, (i, j)
 
 
 def test_this_host_is_reached_on_its_port_and_by_routes_on_the_others(net):
@@ -241,11 +241,11 @@ def test_this_host_is_reached_on_its_port_and_by_routes_on_the_others(net):
     their own on this host. Their requests, to whatever address they know, arrive in any case.
     """
     hosts(net)
-    assert net.ping("st0", "10.9.0.1", count=3) == 3
+    assert net.ping("st0", "10.9.0.1", count=3, timeout_s=5) == 3
     for i in others(0):
         net.ip("s", "route", "add", f"10.9.0.{10 + i}/32", "dev", f"p{i}", "src", "10.9.0.1")
-        assert net.ping(f"st{i}", "10.9.0.1", count=3) == 3
-        assert net.ping("s", f"10.9.0.{10 + i}", count=3) == 3
+        assert net.ping(f"st{i}", "10.9.0.1", count=3, timeout_s=5) == 3
+        assert net.ping("s", f"10.9.0.{10 + i}", count=3, timeout_s=5) == 3
 
 
 def test_this_host_gets_broadcasts_of_all_ports(net):
