@@ -57,7 +57,7 @@ class Sluice:
 
     def _policy(self):
         return {key: value for key, value in self.daemon.metrics().items()
-                if key[0] == "sluice_policy_bypass"}
+                if key[0] in ("sluice_policy_bypass", "sluice_policy_ports")}
 
     def _knows_fence(self, dst):
         return dst in self._text(f"show routes {dst}/32")
