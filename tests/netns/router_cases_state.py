@@ -97,14 +97,14 @@ NEIGHBOURS = [
          before=(f"ip neigh replace 10.2.0.67 lladdr {HOST_MAC['b']} dev b nud permanent",),
          after=("ip neigh del 10.2.0.67 dev b",)),
     Case("v4 neighbour announces another MAC", lambda x: [
-        v4(x, dst="10.2.0.68"),
+        v4(x, dst="10.2.0.68"), Do(),
         arp(sender="10.2.0.68", target="10.2.0.68", wire="b", src=OTHER_MAC), Do(),
         v4(x, dst="10.2.0.68")],
          before=(f"ip neigh replace 10.2.0.68 lladdr {HOST_MAC['b']} dev b nud reachable",
                  "sysctl -qw net.ipv4.neigh.b.locktime=0"),
          after=("ip neigh del 10.2.0.68 dev b",)),
     Case("v6 neighbour announces another MAC", lambda x: [
-        v6(x, dst="fd00:2::68"),
+        v6(x, dst="fd00:2::68"), Do(),
         ("b", bytes(ether("b", src=OTHER_MAC) / IPv6(src="fd00:2::68", dst="fd00:2::1", hlim=255)
                     / ICMPv6ND_NA(tgt="fd00:2::68", R=0, S=0, O=1)
                     / ICMPv6NDOptDstLLAddr(lladdr=OTHER_MAC))), Do(),
