@@ -1,18 +1,22 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * The XDP program of one port: sends each frame of an owned receive queue to the AF_XDP socket in
- * the queue's XSKMAP slot, and every other frame where the port's configuration says. What it looks
- * at depends on `config.forward`, a constant for the verifier, which removes the other modes:
+ * The XDP programs of a port, of which kern/port_prog.c loads the one that is asked for: each sends
+ * every frame of an owned receive queue to the AF_XDP socket in the queue's XSKMAP slot, and every
+ * other frame where the port's configuration says. What it looks at:
  *
  *   wire    the destination MAC; a tagged or truncated frame is a frame like any other
  *   bridge  the same, and the target of ARP and neighbour solicitations: what is this host's
  *   route   Ethernet and IP header, then the gate (kern/gate.h): sent on is only what the kernel
  *           would forward unchanged, as far as a table without next hops can tell; the rest passes
  *
- * One instance with maps of its own per port; kern/port_prog.c loads it. Runs in NAPI context, on
- * one CPU per receive queue in native mode.
+ * They are programs of their own, and not one with a constant: without CAP_PERFMON a verifier
+ * of 6.1 also walks the side of a branch that is never taken, so that a wire would need the gate's
+ * maps.
  *
- * The program stores nothing on its stack: without CAP_PERFMON the verifier puts an lfence behind
+ * One instance with maps of its own per port. Runs in NAPI context, on one CPU per receive queue in
+ * native mode.
+ *
+ * A program stores nothing on its stack: without CAP_PERFMON the verifier puts an lfence behind
  * such stores (spikes.md, change 3). Map keys are therefore pointers into read-only data or into
  * the packet: +15 ns over a no-op against +18 with keys on the stack; +13 either way with
  * CAP_PERFMON. For the same reason the gate's tables are arrays of one large value.
@@ -85,7 +89,7 @@ struct {
 
 /*
  * The gate. The loader puts the daemon's maps (kern/gate.c) in the place of these definitions when
- * the port routes or bridges, and makes none when it does not: no code is left then that names one.
+ * the port routes or bridges, and makes none when it does not: a wire's program names none.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -391,10 +395,10 @@ static __always_inline int bridge_frame(const __u8 *data, const __u8 *data_end,
 	return redirect_frame(queue);
 }
 
-/* --- Program --------------------------------------------------------------------------------- */
+/* --- Programs -------------------------------------------------------------------------------- */
 
-SEC("xdp")
-int sluice_redirect(struct xdp_md *ctx)
+/* `forward` is a constant of each caller: the compiler leaves one of the three. */
+static __always_inline int port_frame(const struct xdp_md *ctx, enum sluice_forward forward)
 {
 	const __u8 *data = (const __u8 *)(long)ctx->data;
 	const __u8 *data_end = (const __u8 *)(long)ctx->data_end;
@@ -413,15 +417,30 @@ int sluice_redirect(struct xdp_md *ctx)
 	if (data + ETH_HLEN > data_end)
 		return verdict(SLUICE_V_MALFORMED);
 
-	switch (config.forward) {
-	case SLUICE_FORWARD_WIRE:
-		return wire_frame(data, queue);
-	case SLUICE_FORWARD_ROUTE:
+	if (forward == SLUICE_FORWARD_ROUTE)
 		return route_frame(data, data_end, line, queue);
-	case SLUICE_FORWARD_BRIDGE:
+	if (forward == SLUICE_FORWARD_BRIDGE)
 		return bridge_frame(data, data_end, line, queue);
-	}
-	return verdict(SLUICE_V_INTERNAL);
+	return wire_frame(data, queue);
+}
+
+/* Also of a port that passes everything. */
+SEC("xdp")
+int sluice_redirect(struct xdp_md *ctx)
+{
+	return port_frame(ctx, SLUICE_FORWARD_WIRE);
+}
+
+SEC("xdp")
+int sluice_route(struct xdp_md *ctx)
+{
+	return port_frame(ctx, SLUICE_FORWARD_ROUTE);
+}
+
+SEC("xdp")
+int sluice_bridge(struct xdp_md *ctx)
+{
+	return port_frame(ctx, SLUICE_FORWARD_BRIDGE);
 }
 
 char LICENSE[] SEC("license") = "GPL";

@@ -159,7 +159,7 @@ static int need_pin_dir(struct engine *engine, struct live_port *port)
 /* A name is not always to be had; one that is not ours leaves nothing to wait for. */
 static bool may_be_predecessor(const struct port_prog_conflict *conflict)
 {
-	return conflict->name[0] == '\0' || strcmp(conflict->name, SLUICE_PROG_NAME) == 0;
+	return conflict->name[0] == '\0' || port_prog_is_ours(conflict->name);
 }
 
 /*

@@ -112,10 +112,20 @@ static int open_at(const char *path, const char *name)
 	return r < 0 ? r : bpf_obj_get(full);
 }
 
+bool port_prog_is_ours(const char *name)
+{
+	static const char *const ours[] = {SLUICE_PROG_NAME, "sluice_route", "sluice_bridge"};
+
+	for (size_t i = 0; i < ARRAY_SIZE(ours); i++) {
+		if (strcmp(name, ours[i]) == 0)
+			return true;
+	}
+	return false;
+}
+
 static bool is_our_prog(const struct bpf_prog_info *info)
 {
-	return info->type == BPF_PROG_TYPE_XDP &&
-	       strncmp(info->name, SLUICE_PROG_NAME, sizeof(info->name)) == 0;
+	return info->type == BPF_PROG_TYPE_XDP && port_prog_is_ours(info->name);
 }
 
 /*

@@ -16,8 +16,8 @@
  *   3. rename next/x over x, prog last; rmdir next   crash: same, until prog itself is renamed
  *
  * Removing takes the link first and the programs last. So whatever is found there is ours to take
- * over if and only if every pinned program is called SLUICE_PROG_NAME, and the link (if any) holds
- * one of them. Where an object that proves it was deleted by hand the pins are broken: they are not
+ * over if and only if every pinned program has one of our names, and the link (if any) holds one of
+ * them. Where an object that proves it was deleted by hand the pins are broken: they are not
  * taken over, but as long as nothing there is somebody else's and the directory is private to the
  * owner of bpf_dir, they may be removed.
  *

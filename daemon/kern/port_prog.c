@@ -50,8 +50,7 @@ static int read_prog_id(struct port_prog *prog)
 {
 	struct bpf_prog_info info = {};
 	__u32 size = sizeof(info);
-	int r = bpf_obj_get_info_by_fd(bpf_program__fd(prog->skel->progs.sluice_redirect), &info,
-				       &size);
+	int r = bpf_obj_get_info_by_fd(redirect_prog_fd(prog->skel), &info, &size);
 
 	if (r == 0)
 		prog->id = info.id;
@@ -235,8 +234,7 @@ static int create_link(struct port_prog *prog, struct port_prog_conflict *ret_co
 {
 	LIBBPF_OPTS(bpf_link_create_opts, opts,
 		    .flags = prog->is_generic ? XDP_FLAGS_SKB_MODE : XDP_FLAGS_DRV_MODE);
-	int fd = bpf_link_create(bpf_program__fd(prog->skel->progs.sluice_redirect),
-				 (int)prog->ifindex, BPF_XDP, &opts);
+	int fd = bpf_link_create(redirect_prog_fd(prog->skel), (int)prog->ifindex, BPF_XDP, &opts);
 
 	if (fd == -EBUSY || fd == -EEXIST)
 		describe_conflict(prog->ifindex, ret_conflict);
@@ -249,7 +247,7 @@ static int create_link(struct port_prog *prog, struct port_prog_conflict *ret_co
 static int stage(struct port_prog *prog, const char *path)
 {
 	const int fds[PIN_OBJECT_N] = {
-		[PIN_PROG] = bpf_program__fd(prog->skel->progs.sluice_redirect),
+		[PIN_PROG] = redirect_prog_fd(prog->skel),
 		[PIN_XSKS] = bpf_map__fd(prog->skel->maps.xsks),
 		[PIN_HEARTBEAT] = bpf_map__fd(prog->skel->maps.heartbeat),
 		[PIN_VERDICTS] = bpf_map__fd(prog->skel->maps.verdicts),
@@ -300,7 +298,7 @@ static int adopt_link(struct port_prog *prog, const char *path, struct pin *pin)
 	r = stage(prog, path);
 	if (r < 0)
 		return r;
-	r = bpf_link_update(pin->link_fd, bpf_program__fd(prog->skel->progs.sluice_redirect), NULL);
+	r = bpf_link_update(pin->link_fd, redirect_prog_fd(prog->skel), NULL);
 	if (r < 0) {
 		pin_unstage(path);
 		return r;
@@ -442,8 +440,7 @@ int port_prog_explain(struct port_prog *prog, const void *frame, uint32_t len, u
 		return r;
 	r = read_verdicts(prog, bpf_map__fd(prog->twin->maps.verdicts), 0, before);
 	if (r == 0)
-		r = bpf_prog_test_run_opts(bpf_program__fd(prog->twin->progs.sluice_redirect),
-					   &opts);
+		r = bpf_prog_test_run_opts(redirect_prog_fd(prog->twin), &opts);
 	if (r == 0)
 		r = read_verdicts(prog, bpf_map__fd(prog->twin->maps.verdicts), 0, after);
 	if (r == 0)

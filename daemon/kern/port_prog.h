@@ -9,9 +9,9 @@
  * link's fd, however the process ends, takes the program off. With on_failure = drop the objects
  * are pinned in <dir>/<port>/ — `link`, `prog`, `xsks`, `heartbeat`, `verdicts` — and hold across
  * a restart and SIGTERM; the successor loads a program of its own and swaps it in by
- * bpf_link_update(), which is atomic. A pin is ours if the pinned program is called
- * SLUICE_PROG_NAME and the pinned link holds that very program; objects cannot be looked up by
- * id without CAP_SYS_ADMIN, which is why program and maps are pinned beside the link.
+ * bpf_link_update(), which is atomic. A pin is ours if the pinned program has one of our names and
+ * the pinned link holds that very program; objects cannot be looked up by id without CAP_SYS_ADMIN,
+ * which is why program and maps are pinned beside the link.
  *
  * Thread: control, except where said. Capabilities: CAP_BPF and CAP_NET_ADMIN to load and attach;
  * CAP_PERFMON makes the verifier's code faster and nothing else. Nothing here logs.
@@ -23,7 +23,11 @@
 
 #include "bpf/sluice_abi.h"
 
+/* Of a wire, and of a port that passes everything; one that routes or bridges has its own. */
 #define SLUICE_PROG_NAME "sluice_redirect"
+
+/* Is a program of this name ours? */
+bool port_prog_is_ours(const char *name);
 
 struct gate;
 struct port_prog;

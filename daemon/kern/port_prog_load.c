@@ -147,10 +147,8 @@ static int set_map_nodes(struct bpf_object *object, int node)
 	return 0;
 }
 
-/*
- * In the place of a map: the one behind `fd`, or none (-1). None is right where the verifier takes
- * out all code that names the map.
- */
+/* In the place of a map: the one behind `fd`, or none (-1), where no program is loaded that names
+ * it. */
 static int set_map_fd(struct bpf_map *map, int fd)
 {
 	return fd >= 0 ? bpf_map__reuse_fd(map, fd) : bpf_map__set_autocreate(map, false);
@@ -169,6 +167,38 @@ static int set_gate(struct redirect *skel, const struct port_prog_spec *spec)
 	if (r == 0)
 		r = set_map_fd(skel->maps.local6, fds.local6);
 	return r;
+}
+
+static struct bpf_program *program_of(const struct redirect *skel)
+{
+	switch (skel->rodata->config.forward) {
+	case SLUICE_FORWARD_ROUTE:
+		return skel->progs.sluice_route;
+	case SLUICE_FORWARD_BRIDGE:
+		return skel->progs.sluice_bridge;
+	default:
+		return skel->progs.sluice_redirect;
+	}
+}
+
+int redirect_prog_fd(const struct redirect *skel)
+{
+	return bpf_program__fd(program_of(skel));
+}
+
+/* The constants are there: they say which program it is. */
+static int load_program(struct redirect *skel)
+{
+	struct bpf_program *program;
+	int r = 0;
+
+	bpf_object__for_each_program(program, skel->obj)
+	{
+		r = bpf_program__set_autoload(program, program == program_of(skel));
+		if (r < 0)
+			return r;
+	}
+	return redirect__load(skel);
 }
 
 int redirect_load(const struct port_prog_spec *spec, struct redirect **ret_skel)
@@ -193,7 +223,7 @@ int redirect_load(const struct port_prog_spec *spec, struct redirect **ret_skel)
 	if (r == 0)
 		r = set_map_nodes(skel->obj, spec->numa_node);
 	if (r == 0)
-		r = redirect__load(skel);
+		r = load_program(skel);
 	if (r < 0)
 		return r;
 	*ret_skel = TAKE_PTR(skel);
@@ -231,7 +261,7 @@ int redirect_load_twin(const struct redirect *live, struct redirect **ret_skel)
 	*skel->rodata = *live->rodata;
 	r = share_maps(skel, live);
 	if (r == 0)
-		r = redirect__load(skel);
+		r = load_program(skel);
 	if (r < 0)
 		return r;
 	*ret_skel = TAKE_PTR(skel);

@@ -11,6 +11,9 @@ struct redirect;
 
 int redirect_load(const struct port_prog_spec *spec, struct redirect **ret_skel);
 
+/* The one program of it that is loaded. */
+int redirect_prog_fd(const struct redirect *skel);
+
 /* A second instance that sees what `live` sees, worker by worker, but counts on its own. */
 int redirect_load_twin(const struct redirect *live, struct redirect **ret_skel);
 
