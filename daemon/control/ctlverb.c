@@ -12,7 +12,7 @@
 #include "control/answers.h"
 #include "control/conf_suggest.h"
 #include "control/ctlreq.h"
-#include "control/ctlsock.h"
+#include "control/ctlverb_internal.h"
 #include "control/json_add.h"
 #include "control/metrics.h"
 #include "control/report.h"
@@ -25,21 +25,13 @@
 /* Room for all errors of a file, or what a reload did. */
 #define RELOAD_TEXT_BYTES 16384
 
-/* A request being carried out. */
-struct call {
-	const struct ctlsock_ops *ops;
-	void *arg;
-	const char *const *args; /* after the verb and its object */
-	unsigned n_args;
-};
-
 struct verb {
 	const char *verb;
 	const char *object; /* NULL: none */
 	unsigned n_args_min, n_args_max;
 	const char *usage; /* of the arguments */
 	bool changes_state;
-	struct json_object *(*run)(const struct call *call);
+	struct json_object *(*run)(const struct ctlverb_call *call);
 };
 
 /* --- Answers --------------------------------------------------------------------------------- */
@@ -97,8 +89,7 @@ bool ctlverb_is_ok(struct json_object *answer)
 	return json_object_object_get_ex(answer, "ok", &ok) && json_object_get_boolean(ok);
 }
 
-/* Puts `body`'s members behind api and ok; takes body. */
-static struct json_object *wrap(struct json_object *body)
+struct json_object *ctlverb_wrap(struct json_object *body)
 {
 	struct json_object *answer = new_answer(true);
 
@@ -118,12 +109,12 @@ fail:
 
 /* --- Verbs that look ------------------------------------------------------------------------- */
 
-static struct json_object *run_ping(const struct call *call)
+static struct json_object *run_ping(const struct ctlverb_call *call)
 {
 	return text_answer(true, "version", SLUICE_VERSION, NULL, NULL);
 }
 
-static struct json_object *from_report(const struct call *call,
+static struct json_object *from_report(const struct ctlverb_call *call,
 				       struct json_object *(*make)(const struct report *report))
 {
 	struct report report = {0};
@@ -135,35 +126,35 @@ static struct json_object *from_report(const struct call *call,
 		return refuse_errno(r, "cannot read the daemon's state");
 	body = make(&report);
 	report_fini(&report);
-	return wrap(body);
+	return ctlverb_wrap(body);
 }
 
-static struct json_object *run_status(const struct call *call)
+static struct json_object *run_status(const struct ctlverb_call *call)
 {
 	return from_report(call, answer_status);
 }
 
-static struct json_object *run_interfaces(const struct call *call)
+static struct json_object *run_interfaces(const struct ctlverb_call *call)
 {
 	return from_report(call, answer_interfaces);
 }
 
-static struct json_object *run_queues(const struct call *call)
+static struct json_object *run_queues(const struct ctlverb_call *call)
 {
 	return from_report(call, answer_queues);
 }
 
-static struct json_object *run_workers(const struct call *call)
+static struct json_object *run_workers(const struct ctlverb_call *call)
 {
 	return from_report(call, answer_workers);
 }
 
-static struct json_object *run_drops(const struct call *call)
+static struct json_object *run_drops(const struct ctlverb_call *call)
 {
 	return from_report(call, answer_drops);
 }
 
-static struct json_object *run_metrics(const struct call *call)
+static struct json_object *run_metrics(const struct ctlverb_call *call)
 {
 	uint64_t begun_ns = clock_now_ns();
 	_cleanup_free_ char *text = NULL;
@@ -190,14 +181,14 @@ static struct json_object *run_metrics(const struct call *call)
 	return text_answer(true, "text", text, NULL, NULL);
 }
 
-static struct json_object *run_plan(const struct call *call)
+static struct json_object *run_plan(const struct ctlverb_call *call)
 {
 	_cleanup_free_ char *text = call->ops->plan_text(call->arg);
 
 	return text ? text_answer(true, "text", text, NULL, NULL) : NULL;
 }
 
-static struct json_object *run_config(const struct call *call)
+static struct json_object *run_config(const struct ctlverb_call *call)
 {
 	_cleanup_free_ char *text =
 		call->ops->config_json ? call->ops->config_json(call->arg) : NULL;
@@ -215,12 +206,12 @@ static struct json_object *run_config(const struct call *call)
 		json_object_put(body);
 		return NULL;
 	}
-	return wrap(body);
+	return ctlverb_wrap(body);
 }
 
 /* --- Verbs that act -------------------------------------------------------------------------- */
 
-static struct json_object *run_reload(const struct call *call)
+static struct json_object *run_reload(const struct ctlverb_call *call)
 {
 	bool is_dry_run = call->n_args == 1;
 	char text[RELOAD_TEXT_BYTES] = "";
@@ -236,7 +227,7 @@ static struct json_object *run_reload(const struct call *call)
 	return text_answer(true, "text", text, NULL, NULL);
 }
 
-static struct json_object *set_detached(const struct call *call, bool detached)
+static struct json_object *set_detached(const struct ctlverb_call *call, bool detached)
 {
 	const char *port = call->args[0];
 	int r = call->ops->set_detached(call->arg, port, detached);
@@ -248,12 +239,12 @@ static struct json_object *set_detached(const struct call *call, bool detached)
 	return text_answer(true, "port", port, "state", detached ? "detached" : "attached");
 }
 
-static struct json_object *run_attach(const struct call *call)
+static struct json_object *run_attach(const struct ctlverb_call *call)
 {
 	return set_detached(call, false);
 }
 
-static struct json_object *run_detach(const struct call *call)
+static struct json_object *run_detach(const struct ctlverb_call *call)
 {
 	return set_detached(call, true);
 }
@@ -268,6 +259,10 @@ static const struct verb verbs[] = {
 	{"show", "workers", 0, 0, "", false, run_workers},
 	{"show", "plan", 0, 0, "", false, run_plan},
 	{"show", "config", 0, 0, "", false, run_config},
+	{"show", "routes", 0, 2, " [PREFIX|ADDRESS] [max=N]", false, ctlverb_routes},
+	{"show", "neighbours", 0, 1, " [max=N]", false, ctlverb_neighbours},
+	{"show", "fdb", 0, 2, " [BRIDGE] [max=N]", false, ctlverb_fdb},
+	{"explain", "packet", 2, 2, " PORT HEX", false, ctlverb_explain},
 	{"drops", NULL, 0, 0, "", false, run_drops},
 	{"metrics", NULL, 0, 0, "", false, run_metrics},
 	{"reload", NULL, 0, 1, " [dry-run]", true, run_reload},
@@ -275,7 +270,8 @@ static const struct verb verbs[] = {
 	{"detach", NULL, 1, 1, " PORT|*", true, run_detach},
 };
 
-static struct json_object *refuse_unknown(const char *what, const char *word, bool is_object)
+/* `of`: the verb whose objects are known; NULL: it is the verb that is not. */
+static struct json_object *refuse_unknown(const char *what, const char *word, const char *of)
 {
 	struct conf_suggest suggest = {.word = word};
 	_cleanup_free_ char *list = NULL;
@@ -287,11 +283,10 @@ static struct json_object *refuse_unknown(const char *what, const char *word, bo
 		return NULL;
 	for (size_t i = 0; i < ARRAY_SIZE(verbs); i++) {
 		const struct verb *verb = &verbs[i];
-		bool is_show = strcmp(verb->verb, "show") == 0;
 
-		if (is_object != is_show && is_object)
+		if (of && strcmp(verb->verb, of) != 0)
 			continue;
-		conf_suggest_offer(&suggest, is_object ? verb->object : verb->verb);
+		conf_suggest_offer(&suggest, of ? verb->object : verb->verb);
 		(void)fprintf(out, "%s%s%s%s%s", i > 0 ? ", " : "", verb->verb,
 			      verb->object ? " " : "", verb->object ? verb->object : "",
 			      verb->usage);
@@ -325,14 +320,14 @@ static const struct verb *find_verb(const struct ctlreq *request, unsigned *ret_
 		*ret_n_words = verb->object ? 2 : 1;
 		return verb;
 	}
-	*ret_refusal = is_verb_known ? refuse_unknown("thing to show", object, true) :
-				       refuse_unknown("verb", request->words[0], false);
+	*ret_refusal = is_verb_known ? refuse_unknown("object", object, request->words[0]) :
+				       refuse_unknown("verb", request->words[0], NULL);
 	return NULL;
 }
 
 /* The words come from the parser: printable, so that the log line is ours alone. */
-static void log_change(const struct verb *verb, const struct call *call, const struct ucred *peer,
-		       bool ok)
+static void log_change(const struct verb *verb, const struct ctlverb_call *call,
+		       const struct ucred *peer, bool ok)
 {
 	log_notice("uid=%u pid=%d: %s%s%s: %s", peer->uid, peer->pid, verb->verb,
 		   call->n_args > 0 ? " " : "", call->n_args > 0 ? call->args[0] : "",
@@ -342,7 +337,7 @@ static void log_change(const struct verb *verb, const struct call *call, const s
 struct json_object *ctlverb_run(const struct ctlreq *request, const struct ctlsock_ops *ops,
 				void *arg, const struct ucred *peer)
 {
-	struct call call = {.ops = ops, .arg = arg};
+	struct ctlverb_call call = {.ops = ops, .arg = arg};
 	struct json_object *answer = NULL;
 	const struct verb *verb;
 	unsigned n_words;

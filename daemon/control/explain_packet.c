@@ -52,7 +52,7 @@ struct json_object *explain_packet_json(struct engine *engine, const char *port,
 {
 	uint32_t index = find_port(engine_plan(engine), port), verdict = 0, action = 0;
 	struct tables *tables = engine_tables(engine);
-	struct json_object *root = NULL;
+	struct json_object *root = NULL, *worker = NULL;
 	int r = index == PLAN_NONE ? -ENOENT : 0;
 
 	if (r == 0)
@@ -61,8 +61,11 @@ struct json_object *explain_packet_json(struct engine *engine, const char *port,
 		root = json_object_new_object();
 		r = root ? add_xdp(root, verdict, action) : -ENOMEM;
 	}
+	/* Workers of other ports than those that route decide nothing that can be told. */
 	if (r == 0 && action == XDP_REDIRECT && tables)
-		r = json_add(root, "worker", tables_explain(tables, index, frame, len));
+		worker = tables_explain(tables, index, frame, len);
+	if (worker)
+		r = json_add(root, "worker", worker);
 	if (r == 0)
 		return root;
 	json_object_put(root);

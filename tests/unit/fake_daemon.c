@@ -9,6 +9,7 @@
  * standard input closes.
  */
 #include <errno.h>
+#include <json-c/json.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -104,6 +105,67 @@ static char *fake_config_json(void *arg)
 	return strdup("{\"daemon\": {\"workers\": \"auto\"}}");
 }
 
+/* 1500 of them, 10.X.Y.0/24; a filter is shown in the first row. */
+static struct json_object *fake_routes(void *arg, const char *filter, uint32_t max, int *ret_error)
+{
+	struct json_object *rows = json_object_new_array();
+	char text[512];
+
+	if (filter && strcmp(filter, "nonsense") == 0) {
+		json_object_put(rows);
+		*ret_error = -EINVAL;
+		return NULL;
+	}
+	for (uint32_t i = 0; i < MIN(max, 1500U); i++) {
+		(void)snprintf(text, sizeof(text),
+			       "{\"prefix\": \"%s\", \"type\": \"unicast\", \"table\": 254, "
+			       "\"metric\": %u, \"best\": true, \"nexthop\": {\"kind\": \"via\", "
+			       "\"gateway\": \"10.0.0.1\", \"device\": \"eth1\", "
+			       "\"neighbour\": \"resolved\"}}",
+			       i == 0 && filter ? filter : "10.1.2.0/24", i);
+		(void)json_object_array_add(rows, json_tokener_parse(text));
+	}
+	return rows;
+}
+
+static struct json_object *fake_neighbours(void *arg, uint32_t max, int *ret_error)
+{
+	return json_tokener_parse("[{\"address\": \"10.0.0.1\", \"interface\": \"eth1\", "
+				  "\"mac\": \"02:00:00:00:00:09\", \"state\": \"reachable\", "
+				  "\"usable\": true}]");
+}
+
+static struct json_object *fake_fdb(void *arg, const char *bridge, uint32_t max, int *ret_error)
+{
+	if (!bridge || strcmp(bridge, "br") == 0)
+		return json_tokener_parse("[{\"bridge\": \"br\", \"mac\": \"02:00:00:00:00:09\", "
+					  "\"port\": \"lan\", \"static\": false, \"age_s\": 7}]");
+	*ret_error = -ENOENT;
+	return NULL;
+}
+
+/* Shows what arrived as what would leave. */
+static struct json_object *fake_explain(void *arg, const char *port, const uint8_t *frame,
+					uint32_t len, int *ret_error)
+{
+	struct json_object *object, *worker;
+	char hex[2 * 2048 + 1] = "";
+
+	if (strcmp(port, "wan") != 0) {
+		*ret_error = -ENOENT;
+		return NULL;
+	}
+	for (uint32_t i = 0; i < len; i++)
+		(void)snprintf(hex + 2 * (size_t)i, 3, "%02x", frame[i]);
+	object = json_tokener_parse(
+		"{\"xdp\": {\"verdict\": \"redirect\", "
+		"\"meaning\": \"sent to the worker\", \"action\": \"redirect\"}}");
+	worker = json_tokener_parse("{\"verdict\": \"forward\", \"out_port\": \"lan\"}");
+	(void)json_object_object_add(worker, "out_frame", json_object_new_string(hex));
+	(void)json_object_object_add(object, "worker", worker);
+	return object;
+}
+
 static void fake_counted(void *arg, bool ok)
 {
 	struct fake *fake = arg;
@@ -118,6 +180,10 @@ static const struct ctlsock_ops ops = {
 	.set_detached = fake_set_detached,
 	.plan_text = fake_plan_text,
 	.config_json = fake_config_json,
+	.routes_json = fake_routes,
+	.neighbours_json = fake_neighbours,
+	.fdb_json = fake_fdb,
+	.explain_json = fake_explain,
 	.counted = fake_counted,
 };
 

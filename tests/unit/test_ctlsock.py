@@ -74,6 +74,13 @@ class Requests(DaemonCase):
         self.refused(b"detach\n", "usage", r"usage: detach PORT\|\*")
         self.refused(b"detach a b\n", "usage", "usage: detach")
         self.refused(b"status now\n", "usage", "usage: status")
+        self.refused(b"explain pakcet\n", "usage", "did you mean 'packet'")
+        self.refused(b"explain packet wan\n", "usage", "usage: explain packet PORT HEX")
+        for frame in (b"00" * 13, b"0" * 29, b"00" * 14 + b"zz", b"00" * 2000 + b"0"):
+            self.refused(b"explain packet wan " + frame + b"\n", "usage", "14 octets")
+        for bound in (b"0", b"", b"100001", b"-1", b"1x", b"99999999999999999999"):
+            self.refused(b"show routes max=" + bound + b"\n", "usage", "100000")
+        self.refused(b"show routes 10.0.0.0/8 192.0.2.0/24\n", "usage", "routes a prefix")
         self.refused(b"reload harder\n", "usage", "dry-run")
         self.refused(b"detach nowhere\n", "not_found", "'nowhere'")
 

@@ -71,6 +71,70 @@ class Answers(DaemonCase):
             self.assertEqual((answer["api"], answer["ok"]), (1, True))
             self.assertIn(key, answer)
 
+    def test_status_names_the_policies_in_force(self):
+        status, out, _ = self.ctl("status")
+        self.assertEqual(status, 0)
+        self.assertRegex(out, r"tables: +1,001 IPv4 and 1,002 IPv6 prefixes, 2019 neighbours\n")
+        self.assertRegex(out, r"policy: +rule4: rule 500 \(ip rule\); to the kernel: lan\n")
+        self.assertRegex(out, r"policy: +rp_filter: checked by the workers; on wan lan\n")
+        policies = json.loads(self.ctl("--json", "status")[1])["status"]["policies"]
+        self.assertEqual([(p["kind"], p["passes"], p["ports"]) for p in policies],
+                         [("rp_filter", False, ["wan", "lan"]), ("rule4", True, ["lan"])])
+
+    def test_tables_are_shown_and_bounded(self):
+        out = self.ctl("show", "routes", "10.0.0.0/8", "--max", "3")[1].splitlines()
+        self.assertEqual(len(out), 5)
+        self.assertRegex(out[1], r"^10\.0\.0\.0/8 +unicast +254 +0 +via 10\.0\.0\.1 dev eth1 +resolved +yes$")
+        self.assertIn("there are more", out[4])
+        answer = json.loads(self.ctl("--json", "show", "routes")[1])
+        self.assertEqual((len(answer["routes"]), answer["more"]), (1000, True))
+        answer = json.loads(self.ctl("--json", "show", "routes", "--max", "1500")[1])
+        self.assertEqual((len(answer["routes"]), answer["more"]), (1500, False))
+        self.assertRegex(self.ctl("show", "neighbours")[1], r"10\.0\.0\.1 +eth1 +02:00:00:00:00:09 +reachable +yes")
+        self.assertRegex(self.ctl("show", "fdb", "br")[1], r"br +02:00:00:00:00:09 +lan +no +7 s")
+        for words, status, what in ((["show", "routes", "nonsense"], 2, "no address and no prefix"),
+                                    (["show", "fdb", "other"], 1, "no bridge is called 'other'"),
+                                    (["show", "routes", "--max", "0"], 2, "not a number"),
+                                    (["show", "routes", "a", "b"], 2, "takes"), (["status", "--max", "3"], 2, "takes")):
+            got, out, err = self.ctl(*words)
+            self.assertEqual((got, out), (status, ""), words)
+            self.assertIn(what, err)
+
+    def explained(self, *words):
+        status, out, err = self.ctl("--json", "explain", "packet", "wan", *words)
+        self.assertEqual((status, err), (0, ""), words)
+        return bytes.fromhex(json.loads(out)["explain"]["worker"]["out_frame"])
+
+    def test_a_packet_is_built_and_explained(self):
+        self.assertEqual(self.explained("00" * 14), bytes(14))
+        frame = self.explained("src=10.1.0.1", "dst=10.2.0.2", "proto=tcp", "sport=258", "dport=772", "ttl=9", "len=100",
+                               "dmac=02:aa:bb:cc:dd:ee")
+        self.assertEqual((len(frame), frame[:6].hex(), frame[12:14].hex()), (114, "02aabbccddee", "0800"))
+        self.assertEqual((frame[14], frame[16:18].hex(), frame[22], frame[23]), (0x45, "0064", 9, 6))
+        self.assertEqual(frame[26:38].hex(), "0a0100010a02000201020304")
+        words = sum(int.from_bytes(frame[i:i + 2], "big") for i in range(14, 34, 2))
+        self.assertEqual((words & 0xffff) + (words >> 16), 0xffff, "the header's checksum")
+        frame = self.explained("src=2001:db8::1", "dst=2001:db8::2", "dport=53", "smac=02:00:00:00:00:07")
+        self.assertEqual((frame[:6], frame[6:12].hex(), frame[12:14].hex()), (bytes(6), "020000000007", "86dd"))
+        self.assertEqual((frame[14] >> 4, frame[18:20].hex(), frame[20], frame[21]), (6, "0014", 17, 64))
+        self.assertEqual(frame[56:58], (53).to_bytes(2, "big"))
+        out = self.ctl("explain", "packet", "wan", "src=10.1.0.1", "dst=10.2.0.2")[1]
+        self.assertRegex(out, r"program +redirect: redirect \(sent to the worker\)\nworker +forward\nleaves by +lan\n")
+
+    def test_a_packet_that_cannot_be_is_refused(self):
+        for words, status, what in ((["wan", "src=10.0.0.1"], 2, "dst="), (["wan", "00"], 2, "14 octets"),
+                                    (["wan", "src=10.0.0.1", "dst=::1"], 2, "family"),
+                                    (["wan", "src=a", "dst=10.0.0.1"], 2, "family"),
+                                    (["wan", "src=10.0.0.1", "dst=10.0.0.2", "ttl=256"], 2, "no such value"),
+                                    (["wan", "src=10.0.0.1", "dst=10.0.0.2", "len=5000"], 2, "no such value"),
+                                    (["wan", "src=10.0.0.1", "dst=10.0.0.2", "tos=1"], 2, "known: src="),
+                                    (["wan", "src=10.0.0.1", "dst=10.0.0.2", "dmac=1:2"], 2, "no such value"),
+                                    (["nope", "00" * 14], 1, "no port is called 'nope'"),
+                                    (["nope", "src=10.0.0.1", "dst=10.0.0.2"], 1, "no such port"), (["wan"], 2, "takes")):
+            got, out, err = self.ctl("explain", "packet", *words)
+            self.assertEqual((got, out), (status, ""), words)
+            self.assertIn(what, err)
+
     def test_columns_are_aligned(self):
         for words in (["show", "interfaces"], ["show", "queues"], ["show", "workers"]):
             lines = self.ctl(*words)[1].splitlines()

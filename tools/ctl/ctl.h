@@ -38,6 +38,7 @@ struct ctl {
 	bool is_dry_run;
 	bool watches;
 	uint32_t n_rounds; /* 0 = until interrupted */
+	uint32_t max_rows; /* 0 = as the daemon does */
 };
 
 /* --- client.c -------------------------------------------------------------------------------- */
@@ -63,6 +64,20 @@ enum ctl_exit show_text(const struct ctl *ctl, struct json_object *answer);
 enum ctl_exit show_config(const struct ctl *ctl, struct json_object *answer);
 enum ctl_exit show_switch(const struct ctl *ctl, struct json_object *answer);
 enum ctl_exit show_drops(const struct ctl *ctl, struct json_object *answer);
+
+/* --- tables.c, packet.c ---------------------------------------------------------------------- */
+
+enum ctl_exit show_routes(const struct ctl *ctl, struct json_object *answer);
+enum ctl_exit show_neighbours(const struct ctl *ctl, struct json_object *answer);
+enum ctl_exit show_fdb(const struct ctl *ctl, struct json_object *answer);
+enum ctl_exit show_explanation(const struct ctl *ctl, struct json_object *answer);
+
+/*
+ * The octets of a packet in hexadecimal, to be freed: as they are given, or from KEY=VALUE. Asks
+ * the daemon for the port's own address unless dmac= is said. What is wrong is on stderr.
+ */
+enum ctl_exit packet_from_words(const struct ctl *ctl, const char *port, char *const words[],
+				int n_words, char **ret_hex);
 
 /* --- top.c ----------------------------------------------------------------------------------- */
 

@@ -20,13 +20,14 @@
 #define RELOAD_TIMEOUT_MS 60000
 
 /* Options that only some commands take. */
-enum { TAKES_DRY_RUN = 1, TAKES_WATCH = 2, TAKES_COUNT = 4 };
+enum { TAKES_DRY_RUN = 1, TAKES_WATCH = 2, TAKES_COUNT = 4, TAKES_MAX = 8 };
 
 struct command {
 	const char *name;
-	const char *object;  /* NULL: none */
-	const char *request; /* the daemon's verb; an argument is appended */
-	bool has_argument;
+	const char *object;    /* NULL: none */
+	const char *request;   /* the daemon's verb; arguments are appended */
+	const char *arguments; /* for people; "" = none */
+	int n_min, n_max;      /* of them */
 	int takes;
 	const char *part; /* of the answer, that is shown; NULL: nothing that could be missing */
 	enum json_type part_type;
@@ -35,33 +36,41 @@ struct command {
 };
 
 static const struct command commands[] = {
-	{"status", NULL, "status", false, 0, "status", json_type_object, show_status,
+	{"status", NULL, "status", "", 0, 0, 0, "status", json_type_object, show_status,
 	 "one screen; exit status 0 good, 1 degraded or not ready, 3 not running"},
-	{"show", "interfaces", "show interfaces", false, 0, "interfaces", json_type_array,
+	{"show", "interfaces", "show interfaces", "", 0, 0, 0, "interfaces", json_type_array,
 	 show_interfaces, "ports and devices"},
-	{"show", "queues", "show queues", false, 0, "queues", json_type_array, show_queues,
+	{"show", "queues", "show queues", "", 0, 0, 0, "queues", json_type_array, show_queues,
 	 "counters of every queue"},
-	{"show", "workers", "show workers", false, 0, "workers", json_type_array, show_workers,
+	{"show", "workers", "show workers", "", 0, 0, 0, "workers", json_type_array, show_workers,
 	 "threads and packet memory"},
-	{"show", "plan", "show plan", false, 0, "text", json_type_string, show_text,
+	{"show", "plan", "show plan", "", 0, 0, 0, "text", json_type_string, show_text,
 	 "which worker has which queue, and why"},
-	{"show", "config", "show config", false, 0, "config", json_type_object, show_config,
+	{"show", "config", "show config", "", 0, 0, 0, "config", json_type_object, show_config,
 	 "the running configuration"},
-	{"drops", NULL, "drops", false, TAKES_WATCH, "drops", json_type_object, show_drops,
+	{"show", "routes", "show routes", "[PREFIX]", 0, 1, TAKES_MAX, "routes", json_type_array,
+	 show_routes, "routes followed; of an address, the one it goes by"},
+	{"show", "neighbours", "show neighbours", "", 0, 0, TAKES_MAX, "neighbours",
+	 json_type_array, show_neighbours, "neighbours on route ports"},
+	{"show", "fdb", "show fdb", "[BRIDGE]", 0, 1, TAKES_MAX, "fdb", json_type_array, show_fdb,
+	 "stations that bridges know"},
+	{"explain", "packet", "explain packet", "PORT HEX|src=.. dst=..", 2, 10, 0, "explain",
+	 json_type_object, show_explanation, "what the program and a worker would do"},
+	{"drops", NULL, "drops", "", 0, 0, TAKES_WATCH, "drops", json_type_object, show_drops,
 	 "every loss, by place and reason, with what to do"},
-	{"top", NULL, NULL, false, TAKES_COUNT, NULL, 0, NULL,
+	{"top", NULL, NULL, "", 0, 0, TAKES_COUNT, NULL, 0, NULL,
 	 "rates of every queue, once a second"},
-	{"metrics", NULL, "metrics", false, 0, "text", json_type_string, show_text,
+	{"metrics", NULL, "metrics", "", 0, 0, 0, "text", json_type_string, show_text,
 	 "the Prometheus page"},
-	{"plan", NULL, "show plan", false, 0, "text", json_type_string, show_text,
+	{"plan", NULL, "show plan", "", 0, 0, 0, "text", json_type_string, show_text,
 	 "the same as show plan"},
-	{"reload", NULL, "reload", false, TAKES_DRY_RUN, "text", json_type_string, show_text,
+	{"reload", NULL, "reload", "", 0, 0, TAKES_DRY_RUN, "text", json_type_string, show_text,
 	 "read the configuration file again and apply it"},
-	{"attach", NULL, "attach", true, 0, NULL, 0, show_switch,
+	{"attach", NULL, "attach", "PORT", 1, 1, 0, NULL, 0, show_switch,
 	 "let PORT (or '*') be forwarded again"},
-	{"detach", NULL, "detach", true, 0, NULL, 0, show_switch,
+	{"detach", NULL, "detach", "PORT", 1, 1, 0, NULL, 0, show_switch,
 	 "give PORT (or '*') to the kernel, at once"},
-	{"ping", NULL, "ping", false, 0, NULL, 0, show_ping, "is it there?"},
+	{"ping", NULL, "ping", "", 0, 0, 0, NULL, 0, show_ping, "is it there?"},
 };
 
 static void print_usage(FILE *out)
@@ -71,13 +80,14 @@ static void print_usage(FILE *out)
 		const struct command *command = &commands[i];
 		char text[64];
 
-		(void)snprintf(text, sizeof(text), "%s%s%s%s%s%s%s", command->name,
+		(void)snprintf(text, sizeof(text), "%s%s%s%s%s%s%s%s%s", command->name,
 			       command->object ? " " : "", command->object ? command->object : "",
-			       command->has_argument ? " PORT" : "",
+			       command->arguments[0] ? " " : "", command->arguments,
+			       command->takes & TAKES_MAX ? " [--max N]" : "",
 			       command->takes & TAKES_DRY_RUN ? " [--dry-run]" : "",
 			       command->takes & TAKES_WATCH ? " [--watch]" : "",
 			       command->takes & TAKES_COUNT ? " [--once|--count N]" : "");
-		(void)fprintf(out, "  %-26s %s\n", text, command->help);
+		(void)fprintf(out, "  %-37s %s\n", text, command->help);
 	}
 	(void)fputs(
 		"\noptions:\n"
@@ -135,6 +145,7 @@ enum {
 	OPT_WATCH,
 	OPT_ONCE,
 	OPT_COUNT,
+	OPT_MAX,
 	OPT_HELP,
 	OPT_VERSION
 };
@@ -148,6 +159,7 @@ static const struct option options[] = {
 	{"watch", no_argument, NULL, OPT_WATCH},
 	{"once", no_argument, NULL, OPT_ONCE},
 	{"count", required_argument, NULL, OPT_COUNT},
+	{"max", required_argument, NULL, OPT_MAX},
 	{"help", no_argument, NULL, OPT_HELP},
 	{"version", no_argument, NULL, OPT_VERSION},
 	{0},
@@ -196,6 +208,11 @@ static bool take_option(struct arguments *arguments, int option)
 	case OPT_COUNT:
 		arguments->asked |= TAKES_COUNT;
 		if (!parse_number(optarg, 1000000, &ctl->n_rounds))
+			break;
+		return true;
+	case OPT_MAX:
+		arguments->asked |= TAKES_MAX;
+		if (!parse_number(optarg, 100000, &ctl->max_rows))
 			break;
 		return true;
 	case OPT_HELP:
@@ -268,12 +285,40 @@ static enum ctl_exit run_command(const struct ctl *ctl, const struct command *co
 	return status;
 }
 
+/* What is appended to the request; NULL: nothing. */
+static enum ctl_exit make_argument(const struct ctl *ctl, const struct command *command,
+				   char *const words[], int n_words, char **ret_argument)
+{
+	_cleanup_free_ char *hex = NULL;
+	enum ctl_exit status;
+	int r = 0;
+
+	if (command->show == show_explanation) {
+		status = packet_from_words(ctl, words[0], words + 1, n_words - 1, &hex);
+		if (status != CTL_OK)
+			return status;
+		r = asprintf(ret_argument, "%s %s", words[0], hex);
+	} else if (ctl->max_rows != 0) {
+		r = asprintf(ret_argument, "%s%smax=%u", n_words > 0 ? words[0] : "",
+			     n_words > 0 ? " " : "", ctl->max_rows);
+	} else if (n_words > 0) {
+		r = asprintf(ret_argument, "%s", words[0]);
+	} else if (ctl->is_dry_run) {
+		r = asprintf(ret_argument, "dry-run");
+	}
+	if (r >= 0)
+		return CTL_OK;
+	*ret_argument = NULL;
+	return CTL_FAILED;
+}
+
 /* Checks words and options against the row, and runs it. */
 static enum ctl_exit run_words(struct arguments *arguments, char *words[], int n_words)
 {
 	struct ctl *ctl = &arguments->ctl;
 	const struct command *command;
-	const char *argument = NULL;
+	_cleanup_free_ char *argument = NULL;
+	enum ctl_exit status;
 	int n_used;
 
 	command = n_words > 0 ? find_command(words, n_words, &n_used) : NULL;
@@ -284,9 +329,12 @@ static enum ctl_exit run_words(struct arguments *arguments, char *words[], int n
 		print_usage(stderr);
 		return CTL_USAGE;
 	}
-	if (n_words - n_used != command->has_argument || (arguments->asked & ~command->takes)) {
-		(void)fprintf(stderr, "sluicectl: %s takes %s argument; see sluicectl --help\n",
-			      command->name, command->has_argument ? "one" : "no such option or");
+	if (n_words - n_used < command->n_min || n_words - n_used > command->n_max ||
+	    (arguments->asked & ~command->takes)) {
+		(void)fprintf(stderr, "sluicectl: %s takes %s; see sluicectl --help\n",
+			      command->name,
+			      command->arguments[0] ? command->arguments :
+						      "no argument, or no such option");
 		return CTL_USAGE;
 	}
 	if (!command->request && ctl->as_json) {
@@ -294,14 +342,11 @@ static enum ctl_exit run_words(struct arguments *arguments, char *words[], int n
 			    stderr);
 		return CTL_USAGE;
 	}
-	if (command->has_argument)
-		argument = words[n_used];
-	else if (ctl->is_dry_run)
-		argument = "dry-run";
 	if (ctl->timeout_ms == 0)
 		ctl->timeout_ms = strcmp(command->name, "reload") == 0 ? RELOAD_TIMEOUT_MS :
 									 DEFAULT_TIMEOUT_MS;
-	return run_command(ctl, command, argument);
+	status = make_argument(ctl, command, words + n_used, n_words - n_used, &argument);
+	return status == CTL_OK ? run_command(ctl, command, argument) : status;
 }
 
 /* A full disk or a closed pipe is a failure to tell. */

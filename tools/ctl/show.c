@@ -90,6 +90,38 @@ static void print_config(const struct ctl *ctl, struct json_object *config)
 	(void)fputc('\n', stdout);
 }
 
+/* Once a port routes or bridges; what is in force is a line each. */
+static void print_tables(const struct ctl *ctl, struct json_object *status)
+{
+	struct json_object *tables = json_at(status, "tables");
+	struct json_object *policies = json_at(status, "policies");
+	char buf[2][32];
+
+	if (!json_truth(tables, "running"))
+		return;
+	(void)printf("tables:   %s IPv4 and %s IPv6 prefixes, %" PRIu64 " neighbours%s\n",
+		     unit_count(buf[0], json_count(tables, "prefixes4")),
+		     unit_count(buf[1], json_count(tables, "prefixes6")),
+		     json_count(tables, "neighbours4") + json_count(tables, "neighbours6"),
+		     json_truth(tables, "synced") ? "" : ", being read again");
+	for (size_t i = 0; i < json_length(policies); i++) {
+		struct json_object *policy = json_object_array_get_idx(policies, i);
+		struct json_object *ports = json_at(policy, "ports");
+
+		(void)fputs("policy:   ", stdout);
+		color_print(stdout, ctl->has_color,
+			    json_truth(policy, "passes") ? TABLE_WARN : TABLE_PLAIN,
+			    json_text(policy, "kind"));
+		(void)fputs(": ", stdout);
+		text_print(stdout, json_text(policy, "what"));
+		(void)fputs(json_truth(policy, "passes") ? "; to the kernel:" : "; on", stdout);
+		for (size_t p = 0; p < json_length(ports); p++)
+			(void)printf(" %s",
+				     json_object_get_string(json_object_array_get_idx(ports, p)));
+		(void)fputc('\n', stdout);
+	}
+}
+
 enum ctl_exit show_status(const struct ctl *ctl, struct json_object *answer)
 {
 	struct json_object *status = json_at(answer, "status");
@@ -116,7 +148,9 @@ enum ctl_exit show_status(const struct ctl *ctl, struct json_object *answer)
 	(void)printf("workers:  %" PRIu64, json_count(status, "workers"));
 	if (n_stalled > 0)
 		(void)printf(", %" PRIu64 " of them standing still", n_stalled);
-	(void)fputs("\n\n", stdout);
+	(void)fputc('\n', stdout);
+	print_tables(ctl, status);
+	(void)fputc('\n', stdout);
 	print_ports(ctl, json_at(status, "ports"));
 	return is_good ? CTL_OK : CTL_FAILED;
 }
