@@ -6,8 +6,8 @@ when it has taken note of a command, which no sleep can tell:
     routes, neighbours, addresses   the kernel tells in order: when a route that was added behind
                                     them is known, they are
     links                           `show plan` says of each port what `ip link` says
-    policy                          sluice_policy_bypass differs from what it was at the start, or
-                                    is the same again
+    policy                          sluice_policy_bypass or _ports differ from the start, or
+                                    are the same again
 """
 import json
 import re
