@@ -4,9 +4,10 @@
  * the kernel would take, in the FIB and in the gate.
  *
  * The kernel's order, with the rules that it starts with: table `local` first, whatever the length;
- * so a prefix of it hides the other table's routes within (127.0.0.0/8). Then the longest prefix;
- * then TOS, metric, and the order in which routes came. What only the kernel can choose by (TOS,
- * source, router preference) makes the prefix one that passes.
+ * so a prefix of it hides the other table's routes within. Then the longest prefix; then TOS,
+ * metric, and the order in which routes came. What only the kernel can choose by (TOS, source,
+ * router preference) makes the prefix one that passes. So do routes within a prefix of `local` in
+ * IPv4 (127.0.0.0/8, AnyIP): until the first `ip rule` came these have the longest prefix first.
  *
  * What the FIB has no room for is owed to it. Until it is paid, the longest prefix around each of
  * these passes, so that no packet takes a route that the kernel would not take; when too much is

@@ -105,7 +105,7 @@ static void fib_delete(struct rib_table *rib, const struct rib_family *family,
 /* --- which route -------------------------------------------------------------------------------
  */
 
-/* Table local has a shorter prefix around it: what is within is never looked up elsewhere. */
+/* Table local has a shorter prefix around it. */
 static bool is_hidden(const struct rib_family *family, const struct rib_prefix *prefix)
 {
 	for (uint8_t len = 0; len < prefix->len; len++) {
@@ -131,8 +131,11 @@ static uint16_t choose(const struct rib_table *rib, const struct rib_family *fam
 	if (!head)
 		return FIB_NO_ROUTE;
 	best = rib_node_at(&family->store, head);
-	if (!(best->flags & RIB_NODE_LOCAL) && is_hidden(family, prefix))
-		return FIB_NO_ROUTE;
+	if (!(best->flags & RIB_NODE_LOCAL) && is_hidden(family, prefix)) {
+		/* Until the first `ip rule` the kernel keeps both tables of IPv4 in one trie, where
+		 * this one would win; from then on local does. Nothing tells which: it decides. */
+		return family->is_ip6 ? FIB_NO_ROUTE : nexthops_pass(rib->nexthops);
+	}
 	for (node = best;; node = rib_node_at(&family->store, node->next)) {
 		if ((node->flags ^ best->flags) & RIB_NODE_LOCAL)
 			break;

@@ -122,10 +122,23 @@ static struct decision model_decide(const struct model *model, bool is_ip6,
 	struct decision decision = {0};
 	const struct rt_route *first;
 	size_t indices[MAX_ROUTES], n;
+	int local_len = -1;
 
 	n = longest(model, is_ip6, addr, RT_TABLE_LOCAL, indices);
-	if (n == 0)
-		n = longest(model, is_ip6, addr, RT_TABLE_MAIN, indices);
+	if (n > 0)
+		local_len = model->routes[indices[0]].dst_len;
+	if (n == 0 || !is_ip6) {
+		size_t of_main[MAX_ROUTES];
+		size_t n_main = longest(model, is_ip6, addr, RT_TABLE_MAIN, of_main);
+
+		/* one trie or two: the kernel's */
+		if (n > 0 && n_main > 0 && model->routes[of_main[0]].dst_len > local_len)
+			return decision;
+		if (n == 0) {
+			n = n_main;
+			memcpy(indices, of_main, n * sizeof(indices[0]));
+		}
+	}
 	if (n == 0)
 		return (struct decision){.is_unknown = true};
 	first = &model->routes[indices[0]];
@@ -271,6 +284,7 @@ static struct rt_route random_route(struct random *random, bool is_ip6)
 {
 	static const uint8_t types[] = {RTN_BLACKHOLE, RTN_UNREACHABLE, RTN_PROHIBIT, RTN_THROW};
 	bool is_local = random_below(random, 8) == 0;
+	bool is_host = random_below(random, 4) != 0; /* by far the most of table local */
 	struct rt_route route = {
 		.is_ip6 = is_ip6,
 		.dst_len = is_ip6 ? lens6[random_below(random, ARRAY_SIZE(lens6))] :
@@ -288,7 +302,7 @@ static struct rt_route random_route(struct random *random, bool is_ip6)
 
 	route.dst = prefix_of(random_addr(random, is_ip6), route.dst_len);
 	route.identity += route.src_len;
-	if (is_local) {
+	if (is_local && is_host) {
 		route.type = RTN_LOCAL;
 		route.nexthops[0] = (struct rt_nexthop){.ifindex = 1, .weight = 1};
 		return route;

@@ -149,6 +149,29 @@ static void test_a_next_hop_without_memory_passes(void **state)
 /* --- single rules ------------------------------------------------------------------------------
  */
 
+/* Whether a packet goes by the longer prefix depends on what nothing tells: see rib.h. */
+static void test_within_a_prefix_of_table_local_the_kernel_decides(void **state)
+{
+	struct rib_world world = rib_world_new();
+	struct rt_route outward = route4(NET, 8, 3, 1), within = route4(NET + 0x10000, 16, 2, 1);
+	struct ip6_addr addr = addr4(NET + 0x10001);
+	uint16_t number;
+
+	outward.table = RT_TABLE_LOCAL;
+	assert_int_equal(rib_route(world.rib, &outward, NLM_F_CREATE), 0);
+	assert_int_equal(rib_route(world.rib, &within, NLM_F_CREATE), 0);
+	rib_world_turn(&world);
+	number = rib_world_lookup(&world, false, &addr);
+	assert_int_equal(number, nexthops_pass(world.nexthops));
+	assert_int_equal(gate_get4(NULL, (NET + 0x10000) >> 8), SLUICE_GATE_PASS);
+	assert_int_equal(kind_of(&world, NET + 0x20000), NEXTHOP_VIA);
+	assert_int_equal(rib_route_gone(world.rib, &outward), 0);
+	rib_world_turn(&world);
+	assert_int_equal(kind_of(&world, NET + 0x10001), NEXTHOP_VIA);
+	assert_int_equal(gate_get4(NULL, (NET + 0x10000) >> 8), SLUICE_GATE_OURS);
+	rib_world_free(&world);
+}
+
 static void test_a_prefix_of_table_local_hides_what_is_within(void **state)
 {
 	struct rib_world world = rib_world_new();
@@ -279,6 +302,7 @@ int main(void)
 		cmocka_unit_test(test_a_route_without_room_keeps_shorter_ones_from_its_packets),
 		cmocka_unit_test(test_more_owed_than_can_be_told_apart_says_so),
 		cmocka_unit_test(test_a_next_hop_without_memory_passes),
+		cmocka_unit_test(test_within_a_prefix_of_table_local_the_kernel_decides),
 		cmocka_unit_test(test_a_prefix_of_table_local_hides_what_is_within),
 		cmocka_unit_test(test_the_gate_is_mixed_where_the_host_has_an_address),
 		cmocka_unit_test(test_ports_that_come_and_go_repaint_the_gate),
