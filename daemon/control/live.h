@@ -65,8 +65,7 @@ struct live_port {
 	bool is_detached;      /* the operator's wish; survives a rebuild */
 	bool is_generic;
 	int promiscuous_fd;
-	struct tap *tap; /* the way back to the kernel, where the port has one */
-	uint32_t tap_mtu;
+	struct tap *tap;    /* the way back to the kernel, where the port has one */
 	enum xsk_mode mode; /* XSK_MODE_N until settled */
 	struct live_lane *lanes[CONF_MAX_QUEUES];
 	struct queue_totals *totals;         /* CONF_MAX_QUEUES of them */

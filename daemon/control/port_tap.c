@@ -71,13 +71,8 @@ int port_mend_tap(struct engine *engine, uint32_t index)
 		return 0;
 	}
 	if (!port->tap)
-		r = tap_open(port->ifindex, plan_port->link.mtu, MAX(plan_port->n_workers, 1),
-			     &port->tap);
-	else if (port->tap_mtu != plan_port->link.mtu)
-		r = tap_set_mtu(port->tap, plan_port->link.mtu);
+		r = tap_open(port->ifindex, MAX(plan_port->n_workers, 1), &port->tap);
 	if (r < 0)
 		explain_tap(r, port);
-	else
-		port->tap_mtu = plan_port->link.mtu;
 	return r;
 }

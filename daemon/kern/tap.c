@@ -4,9 +4,9 @@
  * program live as long as one of them is open.
  *
  * The kernel enforces no MTU on what is written to a TAP, nor on what is redirected to an ingress.
- * The device's MTU is kept at the port's all the same, within what a TAP can have and IPv6 needs:
- * below 1280 the kernel forgets the device's IPv6 settings, and starts anew with a link-local
- * address when the MTU grows again.
+ * So the device's MTU is free to keep IPv6 away: where less than 1280 bytes fit the kernel has no
+ * IPv6 settings, no address, and no multicast group to report (disable_ipv6 would need /proc/sys,
+ * which the service cannot write; without an address alone it still reports ff02::2).
  */
 #include "kern/tap.h"
 
@@ -26,8 +26,7 @@
 #include "kern/port_prog_load.h"
 #include "util/macros.h"
 
-#define MIN_TAP_MTU 1280
-#define MAX_TAP_MTU (65535 - 14)
+#define MTU_WITHOUT_IPV6 1279
 
 struct tap {
 	uint32_t ifindex;
@@ -65,31 +64,15 @@ static struct link_request new_request(uint32_t ifindex)
 }
 
 /* The caller's attributes fit, or the constant of the array is wrong. */
-static struct rtattr *put(struct link_request *request, uint16_t type, const void *data,
-			  size_t bytes)
+static void put(struct link_request *request, uint16_t type, const void *data, size_t bytes)
 {
 	struct rtattr *attribute =
 		(struct rtattr *)(void *)((uint8_t *)request + request->header.nlmsg_len);
 
 	attribute->rta_type = type;
 	attribute->rta_len = (uint16_t)RTA_LENGTH(bytes);
-	if (bytes)
-		memcpy(RTA_DATA(attribute), data, bytes);
+	memcpy(RTA_DATA(attribute), data, bytes);
 	request->header.nlmsg_len += RTA_SPACE(bytes);
-	return attribute;
-}
-
-static void put_no_ipv6(struct link_request *request)
-{
-	const uint8_t none = IN6_ADDR_GEN_MODE_NONE;
-	struct rtattr *families = put(request, IFLA_AF_SPEC | NLA_F_NESTED, NULL, 0);
-	struct rtattr *ipv6 = put(request, AF_INET6 | NLA_F_NESTED, NULL, 0);
-	const uint8_t *end;
-
-	(void)put(request, IFLA_INET6_ADDR_GEN_MODE, &none, sizeof(none));
-	end = (const uint8_t *)request + request->header.nlmsg_len;
-	ipv6->rta_len = (uint16_t)(end - (const uint8_t *)ipv6);
-	families->rta_len = (uint16_t)(end - (const uint8_t *)families);
 }
 
 static int send_request(const struct link_request *request)
@@ -117,15 +100,6 @@ static int send_request(const struct link_request *request)
 	return answer.error.error;
 }
 
-int tap_set_mtu(struct tap *tap, uint32_t mtu)
-{
-	struct link_request request = new_request(tap->ifindex);
-	uint32_t clamped = MAX(MIN_TAP_MTU, MIN(mtu, MAX_TAP_MTU));
-
-	(void)put(&request, IFLA_MTU, &clamped, sizeof(clamped));
-	return send_request(&request);
-}
-
 /*
  * Nobody reads what the kernel sends to the TAP, so it need not be kept: a multi-queue TAP has 256
  * transmit queues, and at the usual length their qdiscs would take megabytes.
@@ -135,20 +109,18 @@ static int shorten_queues(const struct tap *tap)
 	struct link_request request = new_request(tap->ifindex);
 	const uint32_t one = 1;
 
-	(void)put(&request, IFLA_TXQLEN, &one, sizeof(one));
+	put(&request, IFLA_TXQLEN, &one, sizeof(one));
 	return send_request(&request);
 }
 
-/* No link-local address, so no router solicitation nor anything else that IPv6 says by itself. */
+/* Before it is up: then it has never said anything. */
 static int silence_ipv6(const struct tap *tap)
 {
 	struct link_request request = new_request(tap->ifindex);
-	int r;
+	const uint32_t mtu = MTU_WITHOUT_IPV6;
 
-	put_no_ipv6(&request);
-	r = send_request(&request);
-	/* There is no IPv6 in this kernel, or not on new devices. */
-	return r == -EAFNOSUPPORT || r == -EOPNOTSUPP ? 0 : r;
+	put(&request, IFLA_MTU, &mtu, sizeof(mtu));
+	return send_request(&request);
 }
 
 static int bring_up(const struct tap *tap)
@@ -213,7 +185,7 @@ static int attach_program(const struct tap *tap, uint32_t port_ifindex)
 	return bpf_tc_attach(&hook, &opts);
 }
 
-int tap_open(uint32_t port_ifindex, uint32_t mtu, unsigned n_queues, struct tap **ret_tap)
+int tap_open(uint32_t port_ifindex, unsigned n_queues, struct tap **ret_tap)
 {
 	_cleanup_(tap_closep) struct tap *tap = NULL;
 	int r;
@@ -232,8 +204,6 @@ int tap_open(uint32_t port_ifindex, uint32_t mtu, unsigned n_queues, struct tap 
 		r = shorten_queues(tap);
 	if (r == 0)
 		r = silence_ipv6(tap);
-	if (r == 0)
-		r = tap_set_mtu(tap, mtu);
 	if (r == 0)
 		r = attach_program(tap, port_ifindex);
 	if (r == 0)

@@ -18,14 +18,11 @@
 
 struct tap;
 
-/* `mtu`: the port's, so that whatever came in can go back. -ENOENT: no /dev/net/tun. */
-int tap_open(uint32_t port_ifindex, uint32_t mtu, unsigned n_queues, struct tap **ret_tap);
+/* Frames of any length that a port can receive may be written. -ENOENT: no /dev/net/tun. */
+int tap_open(uint32_t port_ifindex, unsigned n_queues, struct tap **ret_tap);
 void tap_close(struct tap *tap);
 
 /* Non-blocking. Borrowed. */
 int tap_fd(const struct tap *tap, unsigned queue);
 const char *tap_name(const struct tap *tap);
 uint32_t tap_ifindex(const struct tap *tap);
-
-/* The port's MTU has changed. */
-int tap_set_mtu(struct tap *tap, uint32_t mtu);
