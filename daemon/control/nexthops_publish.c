@@ -36,7 +36,8 @@ static size_t block_bytes(const struct nexthop *nexthop)
 static bool is_same(const struct nexthop *a, const struct nexthop *b)
 {
 	if (a->kind != b->kind || a->reason != b->reason || a->out_port != b->out_port ||
-	    a->ifindex != b->ifindex || a->mtu != b->mtu || a->adjacency != b->adjacency)
+	    a->ifindex != b->ifindex || a->mtu != b->mtu || a->adjacency != b->adjacency ||
+	    a->is_unicast != b->is_unicast)
 		return false;
 	return a->kind != NEXTHOP_GROUP ||
 	       memcmp(a->buckets, b->buckets, NEXTHOP_GROUP_BUCKETS * sizeof(*a->buckets)) == 0;
@@ -103,6 +104,15 @@ static bool is_ours(const struct nh_leg *leg, const struct link_entry *link)
 	return may_leave(leg) && link && link->port != LINK_NO_PORT;
 }
 
+/*
+ * The kernel forwards by it, encapsulated perhaps: it is a way back to who sends from there. Of
+ * one that is down the kernel has taken the routes away, or is about to.
+ */
+static bool is_unicast(const struct nh_leg *leg, const struct link_entry *link)
+{
+	return leg->type == RTN_UNICAST && link && link->is_up && link->has_carrier;
+}
+
 static uint8_t reason_of(const struct nh_leg *leg)
 {
 	switch (leg->type) {
@@ -140,6 +150,7 @@ static struct nexthop value_of_leg(const struct nexthops *nexthops, const struct
 		.kind = NEXTHOP_PASS,
 		.reason = reason_of(leg),
 		.ifindex = leg->ifindex,
+		.is_unicast = is_unicast(leg, link),
 	};
 
 	if (!is_ours(leg, link) || link->mtu < (leg->is_ip6 ? IP6_MIN_MTU : IP4_MIN_MTU))
@@ -150,6 +161,7 @@ static struct nexthop value_of_leg(const struct nexthops *nexthops, const struct
 	}
 	value.kind = leg->has_gateway ? NEXTHOP_VIA : NEXTHOP_CONNECTED;
 	value.reason = 0;
+	value.is_unicast = false;
 	value.out_port = link->port;
 	value.mtu = mtu_of(leg, link);
 	value.adjacency = neighbour_of(nexthops, leg);
@@ -227,11 +239,27 @@ static bool has_ours(const struct nexthops *nexthops, const struct nh_entry *ent
 	return false;
 }
 
+/* Any will do: fib_info_nh_uses_dev(), and what rp_filter = 2 makes of it. */
+static bool has_unicast(const struct nexthops *nexthops, const struct nh_entry *entry)
+{
+	for (uint32_t i = 0; i < entry->n_members; i++) {
+		const struct nh_leg *leg = &nexthops->entries[entry->members[i].number]->leg;
+
+		if (is_unicast(leg, link_table_find(nexthops->links, leg->ifindex)))
+			return true;
+	}
+	return false;
+}
+
 static void publish_group(struct nexthops *nexthops, const struct nh_entry *entry)
 {
 	struct nh_candidate candidates[RT_MAX_NEXTHOPS];
 	uint16_t buckets[NEXTHOP_GROUP_BUCKETS];
-	struct nexthop value = {.kind = NEXTHOP_PASS, .reason = HANDBACK_POLICY};
+	struct nexthop value = {
+		.kind = NEXTHOP_PASS,
+		.reason = HANDBACK_POLICY,
+		.is_unicast = has_unicast(nexthops, entry),
+	};
 	uint32_t n;
 
 	if (has_ours(nexthops, entry)) {

@@ -82,6 +82,7 @@ struct nexthop {
 	uint32_t
 		ifindex; /* of the device it leaves by, also of PASS where there is one; 0 = none */
 	uint32_t mtu;    /* VIA, CONNECTED: longest IP packet, the least of route's and link's */
+	bool is_unicast; /* PASS: of a route that the kernel forwards by, by a device that is up */
 	struct adjacency *adjacency; /* VIA; NULL = not resolved */
 	const uint16_t *buckets; /* GROUP: NEXTHOP_GROUP_BUCKETS numbers of VIA, CONNECTED, PASS */
 };

@@ -69,10 +69,15 @@ static enum route_rpf rpf_of(const struct route_view *view, const struct route_i
 	return (enum route_rpf)(word & 0xff);
 }
 
-/* Would a packet to the source go out of this device, or, ifindex 0, of any? */
+/*
+ * Would a packet to the source go out of this device, or, ifindex 0, of any? A device that is no
+ * port will do as well.
+ */
 static bool leads_back(const struct nexthop *hop, uint32_t ifindex)
 {
-	if (!hop || (hop->kind != NEXTHOP_VIA && hop->kind != NEXTHOP_CONNECTED))
+	if (!hop || hop->kind == NEXTHOP_GROUP)
+		return false;
+	if (hop->kind == NEXTHOP_PASS && !hop->is_unicast)
 		return false;
 	return ifindex == 0 || hop->ifindex == ifindex;
 }

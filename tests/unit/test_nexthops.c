@@ -122,6 +122,48 @@ static void test_what_the_fast_path_cannot_take_passes(void **state)
 	assert_int_equal(at(nexthops_pass(nexthops))->reason, HANDBACK_POLICY);
 }
 
+/* What PASS may count as a way back to a source, for rp_filter. */
+static void test_only_unicast_by_a_living_device_is_a_way_back(void **state)
+{
+	static const uint8_t types[] = {RTN_LOCAL,     RTN_BROADCAST, RTN_ANYCAST,
+					RTN_MULTICAST, RTN_BLACKHOLE, RTN_PROHIBIT,
+					RTN_THROW,     RTN_NAT,       RTN_UNREACHABLE};
+	struct rt_nexthop ways[2] = {way(5, 1, 1), way(1, 2, 1)};
+	struct rt_route route = single(5, 1), group = route_of(2, ways);
+	uint16_t number, group_number;
+
+	for (size_t i = 0; i < ARRAY_SIZE(types); i++) {
+		route.type = types[i];
+		assert_false(at(get(&route))->is_unicast);
+	}
+	assert_false(at(FIB_NO_ROUTE)->is_unicast);
+	assert_false(at(nexthops_pass(nexthops))->is_unicast);
+	route = single(5, 1);
+	number = get(&route);
+	group_number = get(&group);
+	assert_int_equal(at(number)->kind, NEXTHOP_PASS);
+	assert_int_equal(at(group_number)->kind, NEXTHOP_PASS);
+	assert_true(at(number)->is_unicast);
+	assert_true(at(group_number)->is_unicast);
+	world_links[5].is_up = false;
+	(void)nexthops_link_changed(nexthops, 5);
+	assert_false(at(number)->is_unicast);
+	assert_true(at(group_number)->is_unicast);
+	world_links[1].has_carrier = false;
+	(void)nexthops_link_changed(nexthops, 1);
+	assert_false(at(group_number)->is_unicast);
+	route = single(2, 1);
+	route.nexthops[0].has_encap = true;
+	assert_true(at(get(&route))->is_unicast);
+	route = single(2, 1);
+	assert_false(at(get(&route))->is_unicast); /* a VIA is one by its kind */
+	route.too_many = true;
+	assert_false(at(get(&route))->is_unicast);
+	route = single(2, 1);
+	route.nhid = 77; /* of which nothing was told */
+	assert_false(at(get(&route))->is_unicast);
+}
+
 static void test_a_path_follows_its_link(void **state)
 {
 	struct rt_route route = single(2, 0);
@@ -523,6 +565,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_equal_routes_share_a_counted_number),
 		TEST(test_what_the_fast_path_cannot_take_passes),
+		TEST(test_only_unicast_by_a_living_device_is_a_way_back),
 		TEST(test_a_path_follows_its_link),
 		TEST(test_what_does_not_change_is_not_replaced),
 		TEST(test_the_mtu_is_the_least_of_route_and_link),

@@ -384,6 +384,8 @@ static void test_rp_filter(void **state)
 		{"198.51.100.9", false, true},    /* by port 1 */
 		{"203.0.113.9", true, true},      /* a group with one member at port 0 */
 		{"192.0.2.129", false, false},    /* blackhole */
+		{"100.64.0.9", false, true},      /* by a device that is no port */
+		{"100.65.0.9", true, true},       /* encapsulated, by port 0 */
 		{"172.31.0.1", false, false},     /* no route */
 		{"10.255.255.255", false, false}, /* a broadcast: type local, though of port 0 */
 		{"10.7.0.9", false, true},        /* a group without one */
@@ -393,6 +395,10 @@ static void test_rp_filter(void **state)
 	struct route_world *w = world_with_routes();
 	uint8_t reason;
 
+	route_world_pass(w, 64, HANDBACK_POLICY, 99)->is_unicast = true;
+	route_world_add(w, "100.64.0.0/16", 64);
+	route_world_pass(w, 65, HANDBACK_POLICY, ROUTE_WORLD_IFINDEX(0))->is_unicast = true;
+	route_world_add(w, "100.65.0.0/16", 65);
 	for (size_t i = 0; i < ARRAY_SIZE(sources); i++) {
 		const char *src = sources[i].src;
 
