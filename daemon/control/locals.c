@@ -22,11 +22,14 @@
 
 #define N_CHAINS 4096
 
+#define DEFAULT_LEN UINT8_MAX /* fact.len of 0.0.0.0/0 */
+
 struct fact {
 	struct fact *next;
 	struct ip6_addr addr;
 	bool is_ip6;
 	bool is_route; /* else an address of a device */
+	uint8_t len;   /* of a route; shorter than an address: counted, and otherwise the FIB's */
 	uint32_t ifindex;
 	uint32_t table;
 	uint64_t mark;
@@ -47,7 +50,7 @@ struct locals {
 	struct limbo *limbo;
 	struct fact *facts[N_CHAINS];
 	struct local *locals[N_CHAINS];
-	uint32_t n_local4, n_refused;
+	uint32_t n_local4, n_refused, n_prefixes4;
 	void (*slot_changed)(uint32_t slot24, void *arg);
 	void *slot_arg;
 	uint64_t mark;
@@ -152,7 +155,7 @@ static bool judge(const struct locals *locals, bool is_ip6, const struct ip6_add
 
 	for (const struct fact *fact = locals->facts[chain_of(is_ip6, addr)]; fact;
 	     fact = fact->next) {
-		if (!is_same(&fact->addr, fact->is_ip6, addr, is_ip6))
+		if (fact->len || !is_same(&fact->addr, fact->is_ip6, addr, is_ip6))
 			continue;
 		is_local |= fact->is_route;
 		if (group == SLUICE_NO_GROUP)
@@ -240,13 +243,26 @@ static void derive(struct locals *locals, bool is_ip6, const struct ip6_addr *ad
 
 /* --- Facts ------------------------------------------------------------------------------------ */
 
+static bool is_same_fact(const struct fact *a, const struct fact *b)
+{
+	return a->is_route == b->is_route && a->len == b->len && a->ifindex == b->ifindex &&
+	       a->table == b->table && is_same(&a->addr, a->is_ip6, &b->addr, b->is_ip6);
+}
+
+/* A fact came or went, and is where it is to be found, or is not. */
+static void take_effect(struct locals *locals, const struct fact *fact, bool is_delete)
+{
+	if (fact->len)
+		locals->n_prefixes4 += is_delete ? UINT32_MAX : 1;
+	else
+		derive(locals, fact->is_ip6, &fact->addr);
+}
+
 static void fact_apply(struct locals *locals, const struct fact *wanted, bool is_delete)
 {
 	struct fact **slot = &locals->facts[chain_of(wanted->is_ip6, &wanted->addr)];
 
-	while (*slot && !((*slot)->is_route == wanted->is_route &&
-			  (*slot)->ifindex == wanted->ifindex && (*slot)->table == wanted->table &&
-			  is_same(&(*slot)->addr, (*slot)->is_ip6, &wanted->addr, wanted->is_ip6)))
+	while (*slot && !is_same_fact(*slot, wanted))
 		slot = &(*slot)->next;
 	if (is_delete) {
 		struct fact *fact = *slot;
@@ -268,7 +284,7 @@ static void fact_apply(struct locals *locals, const struct fact *wanted, bool is
 		fact->mark = locals->mark;
 		*slot = fact;
 	}
-	derive(locals, wanted->is_ip6, &wanted->addr);
+	take_effect(locals, wanted, is_delete);
 }
 
 void locals_route(struct locals *locals, const struct rt_route *route, bool is_delete)
@@ -281,9 +297,14 @@ void locals_route(struct locals *locals, const struct rt_route *route, bool is_d
 		.table = route->table,
 	};
 
-	/* A shorter one (127.0.0.0/8, AnyIP) is the FIB's to know. */
-	if (route->type != RTN_LOCAL || route->dst_len != (route->is_ip6 ? 128 : 32))
+	if (route->type != RTN_LOCAL)
 		return;
+	if (route->dst_len != (route->is_ip6 ? 128 : 32)) {
+		/* From 127.0.0.0/8 nothing is forwarded, and IPv6 checks no source. */
+		if (route->is_ip6 || (route->dst_len >= 8 && route->dst.octet[0] == 127))
+			return;
+		fact.len = route->dst_len ? route->dst_len : DEFAULT_LEN;
+	}
 	fact_apply(locals, &fact, is_delete);
 }
 
@@ -308,8 +329,10 @@ void locals_set_groups(struct locals *locals, const struct tables_port *ports, u
 		locals->ports[locals->n_ports++].group = ports[i].group;
 	}
 	for (uint32_t i = 0; i < N_CHAINS; i++) {
-		for (struct fact *fact = locals->facts[i]; fact; fact = fact->next)
-			derive(locals, fact->is_ip6, &fact->addr);
+		for (struct fact *fact = locals->facts[i]; fact; fact = fact->next) {
+			if (!fact->len)
+				derive(locals, fact->is_ip6, &fact->addr);
+		}
 	}
 }
 
@@ -331,7 +354,7 @@ void locals_end_sync(struct locals *locals)
 				continue;
 			}
 			*slot = fact->next;
-			derive(locals, fact->is_ip6, &fact->addr);
+			take_effect(locals, fact, true);
 			free(fact);
 		}
 	}
@@ -353,6 +376,22 @@ bool locals_in_slot24(const struct locals *locals, uint32_t slot24)
 	     local = local->next) {
 		if (!local->is_ip6 && be32toh(addr4(&local->addr)) >> 8 == slot24)
 			return true;
+	}
+	return false;
+}
+
+uint32_t locals_n_prefixes4(const struct locals *locals)
+{
+	return locals->n_prefixes4;
+}
+
+bool locals_has_address4(const struct locals *locals, uint32_t ifindex)
+{
+	for (uint32_t i = 0; i < N_CHAINS; i++) {
+		for (const struct fact *fact = locals->facts[i]; fact; fact = fact->next) {
+			if (!fact->is_ip6 && !fact->is_route && fact->ifindex == ifindex)
+				return true;
+		}
 	}
 	return false;
 }

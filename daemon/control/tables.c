@@ -44,6 +44,9 @@ static bool drain(struct tables *tables)
 	if (is_done && !sync_is_running(tables))
 		tables->sync.is_settling = false;
 	locals_publish(tables->locals);
+	/* Before anybody can be told of what has just been learnt. */
+	if (tables->lines_are_stale)
+		lines_store(tables);
 	return !is_done;
 }
 

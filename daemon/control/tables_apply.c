@@ -113,6 +113,7 @@ static int apply_address(struct tables *tables, const struct nlmsghdr *message, 
 	if (r < 0)
 		return r;
 	locals_address(tables->locals, &address, is_delete);
+	tables->lines_are_stale = true; /* the source check */
 	if (is_delete)
 		sync_want(tables);
 	(void)is_dump;
@@ -162,6 +163,8 @@ static void route_apply(struct tables *tables, const struct nlmsghdr *message,
 		sync_want(tables);
 	if (route->table == RT_TABLE_LOCAL || route->table == tables->table)
 		locals_route(tables->locals, route, is_delete);
+	if (route->type == RTN_LOCAL)
+		tables->lines_are_stale = true; /* the same */
 }
 
 static void replay_route(const struct nlmsghdr *message, void *arg)

@@ -132,6 +132,12 @@ void locals_begin_sync(struct locals *locals);
 void locals_end_sync(struct locals *locals);
 /* Makes view->locals what was learnt since the last call; to be called after each batch. */
 void locals_publish(struct locals *locals);
+/*
+ * What the source check of IPv4 depends on: how many prefixes shorter than an address are local
+ * (AnyIP; 127.0.0.0/8 is not counted), and whether a device has an address at all.
+ */
+uint32_t locals_n_prefixes4(const struct locals *locals);
+bool locals_has_address4(const struct locals *locals, uint32_t ifindex);
 /* How many the gate had no room for: its program does not know them, so no port may forward. */
 uint32_t locals_n_refused(const struct locals *locals);
 

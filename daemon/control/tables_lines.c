@@ -110,6 +110,25 @@ static void store_line(const struct tables *tables, uint32_t place, uint32_t max
 	store(&port->line->routes, link ? routes_of(tables, place) : 0);
 }
 
+/*
+ * fib_validate_source() has a loose check fail on a device without addresses unless a strict one
+ * holds. And as soon as there are local routes that no address made, sources are looked up whatever
+ * rp_filter is, and local ones refused: AnyIP prefixes are in no list of ours, but in the FIB. What
+ * is refused for want of a route then is handed back, and the kernel decides.
+ */
+static enum route_rpf source_check(const struct tables *tables, uint32_t place)
+{
+	enum route_rpf rpf =
+		tables->policy ? policy_rpf(tables->policy, place) : ROUTE_RPF_STRICT;
+
+	if (rpf == ROUTE_RPF_LOOSE &&
+	    !locals_has_address4(tables->locals, tables->ports[place].ifindex))
+		return ROUTE_RPF_STRICT;
+	if (rpf == ROUTE_RPF_OFF && locals_n_prefixes4(tables->locals) > 0)
+		return ROUTE_RPF_LOOSE;
+	return rpf;
+}
+
 void lines_store(struct tables *tables)
 {
 	const uint32_t max_packet_len = smallest_mtu(tables);
@@ -120,8 +139,7 @@ void lines_store(struct tables *tables)
 		uint64_t rpf = 0;
 
 		if (port->is_route)
-			rpf = (uint64_t)port->ifindex << 8 |
-			      (tables->policy ? policy_rpf(tables->policy, i) : ROUTE_RPF_STRICT);
+			rpf = (uint64_t)port->ifindex << 8 | source_check(tables, i);
 		/* Before the port may forward: a worker checks by what it finds here. */
 		atomic_store_explicit(&tables->view->rpf[i], rpf, memory_order_release);
 		store_line(tables, i, max_packet_len);

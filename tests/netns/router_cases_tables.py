@@ -21,6 +21,8 @@ def local_first(when):
         routed(f"v4 local prefix (AnyIP) {when}", lambda x: [
             v4(x, echo(x), dst=x.special4(241)), v4(x, dst=x.special4(241))],
             "local 10.241.0.0/16 dev lo"),
+        routed(f"v4 source in a local prefix (AnyIP) {when}", lambda x: [
+            v4(x, src=x.special4(241)), v4(x)], "local 10.241.0.0/16 dev lo"),
         routed(f"v6 local prefix (AnyIP) {when}", lambda x: [
             v6(x, dst=x.special6(241)), v6(x, hlim=1, dst=x.special6(241))],
             "local fd00:241::/32 dev lo"),

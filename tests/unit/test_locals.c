@@ -230,6 +230,57 @@ static void test_a_local_prefix_is_the_fibs_to_know(void **state)
 	assert_int_equal(published()->n, 0);
 }
 
+static struct rt_route prefix(const char *addr, uint8_t len)
+{
+	return (struct rt_route){.dst = addr_of(addr),
+				 .is_ip6 = strchr(addr, ':'),
+				 .dst_len = len,
+				 .type = RTN_LOCAL,
+				 .table = RT_TABLE_LOCAL};
+}
+
+static void test_local_prefixes_are_counted_and_are_no_addresses(void **state)
+{
+	const struct rt_route wide = prefix("10.0.0.0", 8), near = prefix("10.0.0.0", 31),
+			      all = prefix("0.0.0.0", 0), loopback = prefix("127.0.0.0", 8),
+			      other = prefix("fd00::", 64);
+
+	locals_begin_sync(locals);
+	locals_route(locals, &loopback, false);
+	locals_route(locals, &other, false);
+	assert_int_equal(locals_n_prefixes4(locals), 0);
+	locals_route(locals, &wide, false);
+	locals_route(locals, &wide, false);
+	locals_route(locals, &near, false);
+	locals_route(locals, &all, false);
+	assert_int_equal(locals_n_prefixes4(locals), 3);
+	assert_int_equal(published()->n, 0);
+	route("10.0.0.0", 1, false);
+	assert_int_equal(published()->n, 1);
+	assert_int_equal(locals_n_prefixes4(locals), 3);
+	locals_route(locals, &wide, true);
+	locals_route(locals, &wide, true);
+	locals_route(locals, &all, true);
+	assert_int_equal(locals_n_prefixes4(locals), 1);
+	assert_int_equal(published()->n, 1);
+	locals_begin_sync(locals);
+	route("10.0.0.0", 1, false);
+	locals_end_sync(locals);
+	assert_int_equal(locals_n_prefixes4(locals), 0);
+	assert_int_equal(published()->n, 1);
+}
+
+static void test_a_device_has_an_address_or_none(void **state)
+{
+	address("10.0.0.1", 3, false);
+	address("fd00::1", 4, false);
+	route("10.0.0.2", 4, false);
+	assert_true(locals_has_address4(locals, 3));
+	assert_false(locals_has_address4(locals, 4));
+	address("10.0.0.1", 3, true);
+	assert_false(locals_has_address4(locals, 3));
+}
+
 #define locals_test(fn) cmocka_unit_test_setup_teardown(fn, set_up, tear_down)
 
 int main(void)
@@ -243,6 +294,8 @@ int main(void)
 		locals_test(test_a_sync_takes_out_what_it_did_not_see),
 		locals_test(test_what_the_gate_refuses_is_counted_until_it_is_gone),
 		locals_test(test_a_local_prefix_is_the_fibs_to_know),
+		locals_test(test_local_prefixes_are_counted_and_are_no_addresses),
+		locals_test(test_a_device_has_an_address_or_none),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
