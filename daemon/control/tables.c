@@ -26,10 +26,9 @@
 
 #define LOG_DOMAIN "tables"
 
-#define KEEP_ALIVE_NS      (250 * NSEC_PER_MSEC)
-#define AGE_NS             NSEC_PER_SEC
-#define POLICY_DEBOUNCE_NS (50 * NSEC_PER_MSEC)
-#define LONGEST_SLEEP_MS   1000
+#define KEEP_ALIVE_NS    (250 * NSEC_PER_MSEC)
+#define AGE_NS           NSEC_PER_SEC
+#define LONGEST_SLEEP_MS 1000
 
 /* --- One turn --------------------------------------------------------------------------------- */
 
@@ -62,7 +61,7 @@ static void keep_neighbours(struct tables *tables, uint64_t now_ns)
 static void watch_policy(struct tables *tables, uint64_t now_ns)
 {
 	if (policy_drain(tables->policy))
-		tables->policy_due_ns = MIN(tables->policy_due_ns, now_ns + POLICY_DEBOUNCE_NS);
+		lines_want_policy(tables, now_ns);
 	if (now_ns >= tables->policy_due_ns)
 		lines_refresh_policy(tables, now_ns);
 }

@@ -8,10 +8,14 @@
 #include <string.h>
 
 #include "control/tables_thread.h"
+#include "util/clock.h"
 #include "util/macros.h"
 
 /* Hooks of legacy iptables, BPF and modules, and tc filters, announce nothing: asked for. */
 #define POLICY_INTERVAL_NS NSEC_PER_SEC
+
+/* After asking, so many times as long as that took is left to everything else. */
+#define POLICY_REST 4
 
 /* A store that changes nothing would still take the line away from the programs' CPUs. */
 static void store(__u64 *word, uint64_t value)
@@ -118,8 +122,7 @@ static void store_line(const struct tables *tables, uint32_t place, uint32_t max
  */
 static enum route_rpf source_check(const struct tables *tables, uint32_t place)
 {
-	enum route_rpf rpf =
-		tables->policy ? policy_rpf(tables->policy, place) : ROUTE_RPF_STRICT;
+	enum route_rpf rpf = tables->policy ? policy_rpf(tables->policy, place) : ROUTE_RPF_STRICT;
 
 	if (rpf == ROUTE_RPF_LOOSE &&
 	    !locals_has_address4(tables->locals, tables->ports[place].ifindex))
@@ -150,7 +153,22 @@ void lines_store(struct tables *tables)
 
 void lines_refresh_policy(struct tables *tables, uint64_t now_ns)
 {
+	uint64_t end_ns;
+
 	policy_refresh(tables->policy, &tables->policy_state);
-	tables->policy_due_ns = now_ns + POLICY_INTERVAL_NS;
 	lines_store(tables);
+	end_ns = clock_now_ns();
+	tables->policy_not_before_ns = end_ns + POLICY_REST * (end_ns - MIN(now_ns, end_ns));
+	tables->policy_due_ns = end_ns + POLICY_INTERVAL_NS;
+}
+
+/*
+ * Until the kernel's policy has been asked for, frames go on by the old one: the first change is
+ * acted upon at once. Of a storm of them only every fifth part of the time is taken.
+ */
+void lines_want_policy(struct tables *tables, uint64_t now_ns)
+{
+	uint64_t due_ns = MAX(now_ns, tables->policy_not_before_ns);
+
+	tables->policy_due_ns = MIN(tables->policy_due_ns, due_ns);
 }

@@ -110,7 +110,7 @@ struct tables {
 	uint32_t table; /* that is followed: the configured one or that of the VRF; 0 = none yet */
 
 	struct policy_state policy_state;
-	uint64_t policy_due_ns;
+	uint64_t policy_due_ns, policy_not_before_ns;
 	uint64_t keep_alive_due_ns, age_due_ns, generation_due_ns;
 	uint64_t generation_interval_ns;
 	bool is_synced_once; /* a dump of the table followed is in the FIB */
@@ -162,6 +162,8 @@ uint64_t retire_due_ns(const struct tables *tables);
 /* tables_lines.c: what the XDP programs and workers are told of ports. */
 void lines_store(struct tables *tables);
 void lines_refresh_policy(struct tables *tables, uint64_t now_ns);
+/* The policy may have changed: it is asked for in this turn, or as soon as that is bearable. */
+void lines_want_policy(struct tables *tables, uint64_t now_ns);
 uint64_t lines_route_ports(const struct tables *tables); /* bit by place */
 /* The policy's state with what the tables themselves keep from forwarding. */
 void lines_policy_state(const struct tables *tables, struct policy_state *ret_state);
