@@ -22,6 +22,18 @@
 
 #define LOG_DOMAIN "tables"
 
+/*
+ * net.ipv6.conf.*.disable_ipv6 has no notification of its own: addresses of the port go and come
+ * with it, and at least the route to ff00::/8.
+ */
+static void ask_policy_of(struct tables *tables, uint32_t ifindex, bool is_dump)
+{
+	const struct link_entry *link = link_table_find(tables->links, ifindex);
+
+	if (!is_dump && link && link->port != LINK_NO_PORT)
+		lines_want_policy(tables, clock_now_ns());
+}
+
 /* --- Links ------------------------------------------------------------------------------------ */
 
 /* What was learnt behind a bridge port goes with its link, as in Linux. */
@@ -83,6 +95,7 @@ static int apply_link(struct tables *tables, const struct nlmsghdr *message, boo
 
 	if (r < 0)
 		return r;
+	ask_policy_of(tables, (uint32_t)ifi->ifi_index, is_dump);
 	if (message->nlmsg_type == RTM_DELLINK) {
 		if (link_table_gone(tables->links, (uint32_t)ifi->ifi_index)) {
 			link_changed(tables, (uint32_t)ifi->ifi_index,
@@ -114,9 +127,10 @@ static int apply_address(struct tables *tables, const struct nlmsghdr *message, 
 		return r;
 	locals_address(tables->locals, &address, is_delete);
 	tables->lines_are_stale = true; /* the source check */
+	if (address.is_ip6)
+		ask_policy_of(tables, address.ifindex, is_dump);
 	if (is_delete)
 		sync_want(tables);
-	(void)is_dump;
 	return 0;
 }
 
@@ -197,6 +211,8 @@ static int apply_route(struct tables *tables, const struct nlmsghdr *message, bo
 		return 0;
 	if (!is_dump) {
 		tables->n_route_changes++;
+		if (route.type == RTN_MULTICAST && route.n_nexthops > 0)
+			ask_policy_of(tables, route.nexthops[0].ifindex, is_dump);
 		if (sync_reads_routes(tables))
 			note_route(tables, message, &route);
 	}

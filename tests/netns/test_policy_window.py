@@ -100,6 +100,7 @@ COMMANDS = [
     ("IPv4 forwarding of all", 4, sysctl("net.ipv4.conf.all.forwarding", 0, 1), ANNOUNCED_MS),
     ("IPv4 forwarding of the port", 4, sysctl("net.ipv4.conf.pa.forwarding", 0, 1), ANNOUNCED_MS),
     ("IPv6 forwarding of all", 6, sysctl("net.ipv6.conf.all.forwarding", 0, 1), ANNOUNCED_MS),
+    ("IPv6 off on the port", 6, sysctl("net.ipv6.conf.pa.disable_ipv6", 1, 0), ANNOUNCED_MS),
     ("legacy iptables (polled)", 4, (["iptables-legacy", "-P", "FORWARD", "DROP"],
                                      ["iptables-legacy", "-P", "FORWARD", "ACCEPT"]), POLLED_MS),
 ]
@@ -132,8 +133,23 @@ def test_window(routed, name, family, commands, allowed_ms):
             returned = time.monotonic()
             windows.append(flow.window_ms(returned))
             routed.net.run("r", *go)
+            if "disable_ipv6" in go[-1]:
+                routed.net.ip("r", "addr", "add", f"{routed.ip6('a', 1)}/64", "dev", "pa", "nodad")
             is_fast(routed, flow)
     print(f"{name}: packets went by the old policy for "
           + ", ".join(f"{ms:.1f}" for ms in windows) + " ms after the command returned")
     usual_ms, worst_ms = allowed_ms
     assert sorted(windows)[len(windows) // 2] <= usual_ms and max(windows) <= worst_ms, windows
+
+
+def test_ipv6_off_is_noticed_on_a_port_without_addresses(net):
+    routed = Routed(net)
+    net.ip("r", "-6", "route", "add", f"{routed.ip6('b')}/128", "dev", "pb")
+    routed.start()
+    routed.resolve()
+    net.ip("r", "-6", "addr", "flush", "dev", "pb")
+    wait_for(lambda: "inet6" not in net.ip("r", "addr", "show", "dev", "pb").stdout, "no address")
+    routed.net.run("r", "sysctl", "-qw", "net.ipv6.conf.pb.disable_ipv6=1")
+    began = time.monotonic()
+    wait_for(lambda: routed.daemon.metric("sluice_policy_bypass", kind="forwarding6"), "noticed", 2)
+    assert time.monotonic() - began < 0.5
