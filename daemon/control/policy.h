@@ -81,7 +81,7 @@ void policy_configure(struct policy *policy, const struct policy_port ports[ROUT
 #define POLICY_MAX_FDS 4
 unsigned policy_fds(const struct policy *policy, int fds[POLICY_MAX_FDS]);
 
-/* Drains notifications, bounded; true: policy_refresh() is due, soon (the caller debounces). */
+/* Drains notifications, bounded; true: policy_refresh() is due (the caller bounds how often). */
 bool policy_drain(struct policy *policy);
 
 /*

@@ -46,6 +46,12 @@ int policy_dump(struct nl *nl, struct nlmsghdr *request,
 /* An unsigned number out of /proc/sys/net; -ENOENT: this kernel does not have it. */
 int policy_read_sysctl(const char *path, unsigned *ret_value);
 
+/* What the hook dump of nfnetlink tells the other judges of netfilter. */
+struct policy_hooks {
+	bool is_known;      /* this kernel has it, and may be asked */
+	uint8_t xtables[2]; /* IPv4, IPv6: legacy tables that stand, by bit of policy_xt_table() */
+};
+
 /* "Built without", in the words of the various netlink families. */
 static inline bool policy_is_absent(int r)
 {
@@ -57,9 +63,13 @@ int policy_judge_rules(struct policy *policy, struct policy_state *io_state);
 int policy_judge_vrf(struct policy *policy, struct policy_state *io_state);
 int policy_judge_xfrm(struct policy *policy, struct policy_state *io_state);
 int policy_judge_nftables(struct policy *policy, struct policy_state *io_state, bool has_hooks);
-int policy_judge_xtables(struct policy *policy, struct policy_state *io_state, bool has_hooks);
+int policy_judge_xtables(struct policy *policy, struct policy_state *io_state,
+			 const struct policy_hooks *hooks);
 int policy_judge_netfilter(struct policy *policy, struct policy_state *io_state);
 int policy_judge_tc(struct policy *policy, struct policy_state *io_state);
+
+/* Which legacy table a function of its kind on a hook is of; -1: of none that is known. */
+int policy_xt_table(int32_t priority);
 
 /* Matches and targets of x_tables that switch connection tracking on, wherever they stand. */
 bool policy_xt_tracks(const char *name);

@@ -34,24 +34,41 @@ struct hooks {
 	struct policy_state *state;
 	uint64_t ports;
 	uint8_t nfproto;
+	uint8_t *xtables; /* of this family; NULL = there are none */
 };
 
-/*
- * Functions that stand on a hook and leave forwarded packets as they are, or are judged by what
- * they were made for: tables of x_tables by their entries; NAT does nothing unless connection
- * tracking runs, which has functions of its own; AppArmor looks at packets of local sockets only
- * (Debian registers it in every namespace).
- */
-static bool is_harmless_function(const char *function)
+static bool has_prefix(const char *function, const char *const *prefixes)
 {
-	static const char *const prefixes[] = {"ipt_do_table", "ip6t_do_table", "iptable_",
-					       "ip6table_",    "nf_nat_",       "apparmor_"};
-
-	for (unsigned i = 0; i < ARRAY_SIZE(prefixes); i++) {
-		if (strncmp(function, prefixes[i], strlen(prefixes[i])) == 0)
+	for (; *prefixes; prefixes++) {
+		if (strncmp(function, *prefixes, strlen(*prefixes)) == 0)
 			return true;
 	}
 	return false;
+}
+
+/*
+ * Functions that stand on a hook and leave forwarded packets as they are: NAT does nothing unless
+ * connection tracking runs, which has functions of its own; AppArmor looks at packets of local
+ * sockets only (Debian registers it in every namespace).
+ */
+static bool is_harmless_function(const char *function)
+{
+	static const char *const prefixes[] = {"nf_nat_", "apparmor_", NULL};
+
+	return has_prefix(function, prefixes);
+}
+
+/* A table of x_tables is judged by its entries. */
+static bool is_known_table(const struct hooks *hooks, const char *function, int32_t priority)
+{
+	static const char *const prefixes[] = {"ipt_do_table", "ip6t_do_table", "iptable_",
+					       "ip6table_", NULL};
+	int table = policy_xt_table(priority);
+
+	if (!hooks->xtables || table < 0 || !has_prefix(function, prefixes))
+		return false;
+	*hooks->xtables |= (uint8_t)(1U << table);
+	return true;
 }
 
 static bool is_nftables(const struct nlattr *info)
@@ -71,6 +88,7 @@ static void take_hook(const struct nlmsghdr *nlh, void *arg)
 	const char *function = "?", *module = "the kernel";
 	struct hooks *hooks = arg;
 	const struct nlattr *attr;
+	int32_t priority = INT32_MAX;
 	char what[96];
 
 	mnl_attr_for_each (attr, nlh, sizeof(struct nfgenmsg)) {
@@ -78,6 +96,8 @@ static void take_hook(const struct nlmsghdr *nlh, void *arg)
 
 		if (type == NFNLA_HOOK_CHAIN_INFO && is_nftables(attr))
 			return;
+		if (type == NFNLA_HOOK_PRIORITY && mnl_attr_validate(attr, MNL_TYPE_U32) == 0)
+			priority = (int32_t)ntohl(mnl_attr_get_u32(attr));
 		if (mnl_attr_validate(attr, MNL_TYPE_NUL_STRING) < 0)
 			continue;
 		if (type == NFNLA_HOOK_FUNCTION_NAME)
@@ -85,7 +105,7 @@ static void take_hook(const struct nlmsghdr *nlh, void *arg)
 		else if (type == NFNLA_HOOK_MODULE_NAME)
 			module = mnl_attr_get_str(attr);
 	}
-	if (is_harmless_function(function))
+	if (is_harmless_function(function) || is_known_table(hooks, function, priority))
 		return;
 	(void)snprintf(what, sizeof(what), "hook function %.40s of %.30s", function, module);
 	policy_concern_netfilter(hooks->state, hooks->nfproto, hooks->ports, what);
@@ -114,7 +134,9 @@ static int dump_hook(struct policy *policy, struct hooks *hooks, uint32_t hooknu
 	return r == -ENOENT || r == -ENODEV ? 0 : r;
 }
 
-static int judge_hooks(struct policy *policy, struct policy_state *io_state)
+/* -EOPNOTSUPP: this kernel tells nothing of hooks. */
+static int judge_hooks(struct policy *policy, struct policy_state *io_state,
+		       struct policy_hooks *ret_hooks)
 {
 	static const uint32_t forwarding[] = {NF_INET_PRE_ROUTING, NF_INET_FORWARD,
 					      NF_INET_POST_ROUTING};
@@ -122,7 +144,7 @@ static int judge_hooks(struct policy *policy, struct policy_state *io_state)
 	int r;
 
 	for (unsigned i = 0; i < ARRAY_SIZE(nfprotos); i++) {
-		struct hooks hooks = {io_state, policy->all, nfprotos[i]};
+		struct hooks hooks = {io_state, policy->all, nfprotos[i], &ret_hooks->xtables[i]};
 
 		for (unsigned j = 0; j < ARRAY_SIZE(forwarding); j++) {
 			r = dump_hook(policy, &hooks, forwarding[j], NULL);
@@ -132,7 +154,7 @@ static int judge_hooks(struct policy *policy, struct policy_state *io_state)
 	}
 	for (uint64_t left = policy->all; left != 0; left &= left - 1) {
 		unsigned i = (unsigned)__builtin_ctzll(left);
-		struct hooks hooks = {io_state, 1ULL << i, NFPROTO_NETDEV};
+		struct hooks hooks = {io_state, 1ULL << i, NFPROTO_NETDEV, NULL};
 
 		/* Egress hooks of devices cannot be asked about; what nf_tables has there can. */
 		r = dump_hook(policy, &hooks, NF_NETDEV_INGRESS, policy->ports[i].interface);
@@ -178,20 +200,21 @@ static int judge_ipvs(struct policy *policy, struct policy_state *io_state)
 
 int policy_judge_netfilter(struct policy *policy, struct policy_state *io_state)
 {
-	bool has_hooks;
+	struct policy_hooks hooks = {0};
 	int r;
 
+	/* Without nfnetlink there is neither nf_tables nor a dump. */
 	if (!policy->netfilter.socket)
-		return 0;
-	r = judge_hooks(policy, io_state);
+		return policy_judge_xtables(policy, io_state, &hooks);
+	r = judge_hooks(policy, io_state, &hooks);
 	if (r < 0 && r != -EOPNOTSUPP)
 		return r;
-	has_hooks = r == 0;
-	r = policy_judge_nftables(policy, io_state, has_hooks);
+	hooks.is_known = r == 0;
+	r = policy_judge_nftables(policy, io_state, hooks.is_known);
 	if (r < 0)
 		return r;
-	r = policy_judge_xtables(policy, io_state, has_hooks);
-	if (r < 0 || has_hooks)
+	r = policy_judge_xtables(policy, io_state, &hooks);
+	if (r < 0 || hooks.is_known)
 		return r;
 	return judge_ipvs(policy, io_state);
 }

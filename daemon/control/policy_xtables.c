@@ -4,9 +4,13 @@
  * for, so that `iptables-legacy -L` once is enough: what counts is that a chain on the way of
  * forwarded packets has rules or a policy other than accept.
  *
- * Asking for a table makes the kernel create it, so only those are asked for that are listed in
- * ip_tables_names. That file is root's; where the daemon is not root, all five are asked for. The
- * empty tables this may create are harmless, also to the kernel's own forwarding.
+ * Asking for a table makes the kernel create it and send every packet through it from then on. So
+ * only those are asked for that stand: by the hook dump, where each has its priority, or by
+ * ip_tables_names, which is root's. Where neither can be read the tables are not known, and the
+ * family is the kernel's.
+ *
+ * Table nat is in no hook dump: what stands there is NAT itself, which asks the table about new
+ * connections only. These need connection tracking, which has a function of its own.
  */
 /* The C library's before the kernel's, which know how to give way. */
 /* clang-format off */
@@ -26,6 +30,24 @@
 #define MAX_ENTRY_BYTES (1U << 20)
 
 #define MAX_TABLES 8
+
+static const struct {
+	const char *name;
+	int32_t priority;
+} known_tables[] = {
+	{"raw", NF_IP_PRI_RAW},           {"raw", NF_IP_PRI_RAW_BEFORE_DEFRAG},
+	{"mangle", NF_IP_PRI_MANGLE},     {"filter", NF_IP_PRI_FILTER},
+	{"security", NF_IP_PRI_SECURITY},
+};
+
+int policy_xt_table(int32_t priority)
+{
+	for (unsigned i = 0; i < ARRAY_SIZE(known_tables); i++) {
+		if (known_tables[i].priority == priority)
+			return (int)i;
+	}
+	return -1;
+}
 
 /* What differs between the two families; the answers to GET_INFO are the same. */
 static const struct family {
@@ -174,31 +196,52 @@ static void judge_table(const struct policy *policy, struct policy_state *io_sta
 	policy_concern_netfilter(io_state, table->family->nfproto, policy->all, what);
 }
 
-/* How many; -ENOENT: not in this kernel. */
-static int list_tables(const struct family *family, char names[MAX_TABLES][XT_TABLE_MAXNAMELEN])
+/* How many. */
+static int list_hooked(uint8_t tables, char names[MAX_TABLES][XT_TABLE_MAXNAMELEN])
 {
-	static const char *const known[] = {"filter", "nat", "mangle", "raw", "security"};
-	_cleanup_fclose_ FILE *file = fopen(family->names_path, "re");
-	unsigned n = 0;
+	int n = 0;
 
-	if (!file && errno != EACCES)
-		return -errno;
-	if (!file) {
-		for (; n < ARRAY_SIZE(known); n++)
-			(void)snprintf(names[n], sizeof(names[n]), "%s", known[n]);
-		return (int)n;
+	for (unsigned i = 0; i < ARRAY_SIZE(known_tables); i++) {
+		if (tables >> i & 1)
+			(void)snprintf(names[n++], sizeof(names[0]), "%s", known_tables[i].name);
 	}
+	return n;
+}
+
+/* How many; -ENOENT: not in this kernel; -EACCES: the file is root's. */
+static int list_named(const struct family *family, char names[MAX_TABLES][XT_TABLE_MAXNAMELEN])
+{
+	_cleanup_fclose_ FILE *file = fopen(family->names_path, "re");
+	int n = 0;
+
+	if (!file)
+		return -errno;
 	while (n < MAX_TABLES && fscanf(file, "%31s", names[n]) == 1)
 		n++;
-	return (int)n;
+	return n;
+}
+
+static void concern_unknown(const struct policy *policy, struct policy_state *io_state,
+			    const struct family *family)
+{
+	char what[96];
+
+	(void)snprintf(what, sizeof(what),
+		       "unknown %s tables (their names are root's, no hook dump)", family->tool);
+	policy_concern_netfilter(io_state, family->nfproto, policy->all, what);
 }
 
 static int judge_family(struct policy *policy, struct policy_state *io_state,
-			const struct family *family, int fd, bool has_hooks)
+			const struct family *family, int fd, const struct policy_hooks *hooks)
 {
+	uint8_t hooked = hooks->xtables[family->nfproto == NFPROTO_IPV6];
 	char names[MAX_TABLES][XT_TABLE_MAXNAMELEN];
-	int n = list_tables(family, names);
+	int n = hooks->is_known ? list_hooked(hooked, names) : list_named(family, names);
 
+	if (n == -EACCES) {
+		concern_unknown(policy, io_state, family);
+		return 0;
+	}
 	if (n < 0)
 		return n == -ENOENT ? 0 : n;
 	for (int i = 0; i < n; i++) {
@@ -209,7 +252,7 @@ static int judge_family(struct policy *policy, struct policy_state *io_state,
 
 			r = read_table(fd, names[i], &table);
 			if (r == 0)
-				judge_table(policy, io_state, &table, has_hooks);
+				judge_table(policy, io_state, &table, hooks->is_known);
 		}
 		if (r < 0 && r != -ENOENT && r != -ENOPROTOOPT)
 			return r;
@@ -217,14 +260,15 @@ static int judge_family(struct policy *policy, struct policy_state *io_state,
 	return 0;
 }
 
-int policy_judge_xtables(struct policy *policy, struct policy_state *io_state, bool has_hooks)
+int policy_judge_xtables(struct policy *policy, struct policy_state *io_state,
+			 const struct policy_hooks *hooks)
 {
 	for (unsigned i = 0; i < ARRAY_SIZE(families); i++) {
 		int r = 0;
 
 		if (policy->inet_fds[i] >= 0)
 			r = judge_family(policy, io_state, &families[i], policy->inet_fds[i],
-					 has_hooks);
+					 hooks);
 		if (r < 0)
 			return r;
 	}

@@ -16,6 +16,7 @@
 #include <sys/syscall.h>
 
 #include "control/policy.h"
+#include "control/policy_internal.h"
 #include "tests/unit/unit.h"
 #include "util/clock.h"
 #include "util/macros.h"
@@ -388,6 +389,32 @@ static void test_legacy_iptables(void **test_state)
 	after_quiet("ip6tables-legacy -P FORWARD ACCEPT", POLICY_NETFILTER6, 0);
 }
 
+/* Each asked for by name, which would create it if it were another one that stands there. */
+static void test_a_legacy_table_is_known_by_its_priority(void **test_state)
+{
+	static const int32_t standing[] = {-450, -300, -150, 0, 50};
+	static const int32_t others[] = {-400, -225, -200, -100, 1, 49, 100, 300, INT32_MAX};
+
+	for (unsigned i = 0; i < ARRAY_SIZE(standing); i++) {
+		assert_in_range(policy_xt_table(standing[i]), 0, 7);
+		for (unsigned j = 0; j < i; j++)
+			assert_int_not_equal(policy_xt_table(standing[i]),
+					     policy_xt_table(standing[j]));
+	}
+	for (unsigned i = 0; i < ARRAY_SIZE(others); i++)
+		assert_int_equal(policy_xt_table(others[i]), -1);
+}
+
+static void test_asking_creates_no_legacy_table(void **test_state)
+{
+	sh("test -z \"$(cat /proc/net/ip_tables_names /proc/net/ip6_tables_names)\"");
+	policy_refresh(policy, &state);
+	sh("test -z \"$(cat /proc/net/ip_tables_names /proc/net/ip6_tables_names)\"");
+	sh("iptables-legacy -t mangle -L -n >/dev/null");
+	policy_refresh(policy, &state);
+	sh("test \"$(cat /proc/net/ip_tables_names /proc/net/ip6_tables_names)\" = mangle");
+}
+
 static void test_pmtu(void **test_state)
 {
 	after_quiet("echo 1 >/proc/sys/net/ipv4/ip_forward_use_pmtu", POLICY_PMTU4, BOTH);
@@ -507,6 +534,8 @@ int main(void)
 		policy_test(test_connection_tracking),
 		policy_test(test_bypass_netfilter),
 		policy_test(test_legacy_iptables),
+		policy_test(test_a_legacy_table_is_known_by_its_priority),
+		policy_test(test_asking_creates_no_legacy_table),
 		policy_test(test_pmtu),
 		policy_test(test_tc),
 		policy_test(test_tcx),

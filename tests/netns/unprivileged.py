@@ -28,9 +28,9 @@ def with_memlock(limit_bytes, prefix):
     return ["prlimit", f"--memlock={limit_bytes}:{limit_bytes}", "--", *prefix]
 
 
-def prepare(net, text, prefix):
+def prepare(net, text, prefix, ns="d"):
     """A daemon that has not been started, whose directory everybody may use."""
-    daemon = Daemon(net, "d", text, prefix=prefix)
+    daemon = Daemon(net, ns, text, prefix=prefix)
     for path in (net.dir, daemon.dir):
         os.chmod(path, 0o755)
     os.chown(daemon.dir, UID, UID)

@@ -22,15 +22,17 @@ static struct {
 	uint32_t hooknum;
 	const char *function;
 	const char *device;
+	int32_t priority;
 	bool is_nft;
 	int error;
 } world;
-static bool xtables_had_hooks;
+static struct policy_hooks told; /* to the judge of x_tables */
 
 int __wrap_policy_dump(struct nl *nl, struct nlmsghdr *request,
 		       void (*fn)(const struct nlmsghdr *answer, void *arg),
 		       void (*reset)(void *arg), void *arg);
-int __wrap_policy_judge_xtables(struct policy *p, struct policy_state *io_state, bool has_hooks);
+int __wrap_policy_judge_xtables(struct policy *p, struct policy_state *io_state,
+				const struct policy_hooks *hooks);
 
 static void answer(void (*fn)(const struct nlmsghdr *answer, void *arg), void *arg)
 {
@@ -41,6 +43,7 @@ static void answer(void (*fn)(const struct nlmsghdr *answer, void *arg), void *a
 	mnl_nlmsg_put_extra_header(nlh, sizeof(struct nfgenmsg));
 	mnl_attr_put_strz(nlh, NFNLA_HOOK_FUNCTION_NAME, world.function);
 	mnl_attr_put_strz(nlh, NFNLA_HOOK_MODULE_NAME, "some_module");
+	mnl_attr_put_u32(nlh, NFNLA_HOOK_PRIORITY, htonl((uint32_t)world.priority));
 	if (world.is_nft) {
 		nest = mnl_attr_nest_start(nlh, NFNLA_HOOK_CHAIN_INFO);
 		mnl_attr_put_u32(nlh, NFNLA_HOOK_INFO_TYPE, htonl(NFNL_HOOK_TYPE_NFTABLES));
@@ -74,9 +77,10 @@ int __wrap_policy_dump(struct nl *nl, struct nlmsghdr *request,
 	return 0;
 }
 
-int __wrap_policy_judge_xtables(struct policy *p, struct policy_state *io_state, bool has_hooks)
+int __wrap_policy_judge_xtables(struct policy *p, struct policy_state *io_state,
+				const struct policy_hooks *hooks)
 {
-	xtables_had_hooks = has_hooks;
+	told = *hooks;
 	return 0;
 }
 
@@ -87,7 +91,7 @@ static void judge(uint8_t nfproto, uint32_t hooknum, const char *function)
 	world.function = function;
 	state = (struct policy_state){0};
 	assert_int_equal(policy_judge_netfilter(&policy, &state), 0);
-	assert_true(xtables_had_hooks);
+	assert_true(told.is_known);
 }
 
 static int setup(void **test_state)
@@ -140,6 +144,32 @@ static void test_what_is_judged_elsewhere_or_harmless_does_not(void **test_state
 	assert_int_equal(state.ports[POLICY_NETFILTER4], 0);
 }
 
+/* By name they are told apart no more: each has its priority. */
+static void test_legacy_tables_that_stand_are_told_by_their_priority(void **test_state)
+{
+	static const int32_t priorities[] = {-450, -300, -150, 0, 50};
+	uint8_t seen = 0;
+
+	for (unsigned i = 0; i < ARRAY_SIZE(priorities); i++) {
+		world.priority = priorities[i];
+		judge(NFPROTO_IPV4, NF_INET_PRE_ROUTING, "ipt_do_table");
+		assert_int_equal(state.ports[POLICY_NETFILTER4], 0);
+		assert_int_equal(told.xtables[0], 1 << policy_xt_table(priorities[i]));
+		assert_int_equal(told.xtables[0] & seen, 0);
+		assert_int_equal(told.xtables[1], 0);
+		seen |= told.xtables[0];
+		judge(NFPROTO_IPV6, NF_INET_FORWARD, "ip6table_mangle_hook");
+		assert_int_equal(told.xtables[0], 0);
+		assert_int_equal(told.xtables[1], 1 << policy_xt_table(priorities[i]));
+	}
+	world.priority = -7; /* of a table that nobody here knows */
+	judge(NFPROTO_IPV4, NF_INET_FORWARD, "ipt_do_table");
+	assert_int_equal(state.ports[POLICY_NETFILTER4], 3);
+	assert_int_equal(told.xtables[0], 0);
+	judge(NFPROTO_IPV4, NF_INET_FORWARD, "nf_nat_ipv4_out");
+	assert_int_equal(told.xtables[0], 0);
+}
+
 static void test_ingress_of_a_device_is_its_ports(void **test_state)
 {
 	world.device = "eth1";
@@ -152,7 +182,7 @@ static void test_a_kernel_without_the_dump_is_asked_otherwise(void **test_state)
 {
 	world.error = -EINVAL;
 	assert_int_equal(policy_judge_netfilter(&policy, &state), 0);
-	assert_false(xtables_had_hooks);
+	assert_false(told.is_known);
 }
 
 static void test_a_dump_that_fails_is_told(void **test_state)
@@ -167,6 +197,8 @@ int main(void)
 		cmocka_unit_test_setup(test_what_forwarded_packets_meet_counts, setup),
 		cmocka_unit_test_setup(test_what_local_packets_meet_does_not, setup),
 		cmocka_unit_test_setup(test_what_is_judged_elsewhere_or_harmless_does_not, setup),
+		cmocka_unit_test_setup(test_legacy_tables_that_stand_are_told_by_their_priority,
+				       setup),
 		cmocka_unit_test_setup(test_ingress_of_a_device_is_its_ports, setup),
 		cmocka_unit_test_setup(test_a_kernel_without_the_dump_is_asked_otherwise, setup),
 		cmocka_unit_test_setup(test_a_dump_that_fails_is_told, setup),
