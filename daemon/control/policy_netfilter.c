@@ -6,9 +6,10 @@
  *   legacy x_tables      chains and policies, by getsockopt()       policy_xtables.c
  *   everything else      functions registered on the hooks: conntrack, defragmentation, IPVS, BPF …
  *
- * The third is the hook dump of nfnetlink (CONFIG_NETFILTER_NETLINK_HOOK: Debian 12 has it as a
- * module that is loaded by asking). Without it connection tracking is inferred from the rules that
- * switch it on, and IPVS from its table; programs attached as BPF links stay unseen.
+ * The third is the hook dump of nfnetlink (CONFIG_NETFILTER_NETLINK_HOOK: Debian 13 has it as a
+ * module that is loaded by asking, Debian 12 does without). Without it connection tracking is
+ * inferred from the rules that switch it on, and IPVS from its table; programs attached as BPF
+ * links stay unseen.
  */
 #include <arpa/inet.h>
 #include <linux/netfilter.h>
