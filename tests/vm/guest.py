@@ -15,6 +15,7 @@ are taps in namespaces that vm.sh made and removes. Nothing is timed: TCG says n
 """
 import contextlib
 import json
+import lzma
 import os
 import re
 import shutil
@@ -25,6 +26,9 @@ from pathlib import Path
 
 BOOT_DEADLINE_S = 60
 COMMAND_DEADLINE_S = 40
+EXTRA_PROGRAMS = ("/usr/sbin/nft", "/usr/sbin/xtables-legacy-multi")  # not in the lab's image
+EXTRA_MODULES = ("drivers/net/vrf",)
+XTABLES = Path("/usr/lib/x86_64-linux-gnu/xtables")
 LIFE_S = 900            # vm.sh ends the guest after this, whatever becomes of us
 HOST_LIBRARIES = re.compile(r"/(libc|ld-linux[^/]*|libm)\.so")
 
@@ -40,7 +44,7 @@ until [ -e "$OUT/stop" ] || ! kill -0 "$SLUICE_TEST_PID" 2>/dev/null; do sleep 0
 
 # One command at a time: cmd.N appears, its output goes to out.N, then rc.N appears.
 AGENT = """\
-export PATH=/mnt/share:$PATH LD_LIBRARY_PATH=/mnt/share/lib
+export PATH=/mnt/share:$PATH LD_LIBRARY_PATH=/mnt/share/lib XTABLES_LIBDIR=/mnt/share/xtables
 sysctl -qw net.ipv6.conf.all.disable_ipv6=1
 ip link set n0 up; ip link set n1 up
 mkfifo /tmp/never; exec 9<>/tmp/never
@@ -106,7 +110,8 @@ def check_identities(metrics):
             continue
         where = dict(labels)
         assert total(name, **where) == (total("sluice_queue_forwarded_packets_total", **where)
-                                        + total("sluice_queue_drops_total", **where)), where
+                                        + total("sluice_queue_drops_total", **where)
+                                        + total("sluice_handed_back_total", **where)), where
         assert total("sluice_queue_transmit_packets_total", **where) == (
             total("sluice_queue_transmit_completed_packets_total", **where)
             + total("sluice_queue_transmit_pending_packets", **where)), where
@@ -148,13 +153,26 @@ class Guest:
     def _fill(self, share):
         """Our programs and what they link to, except libc: the lab's userland is this machine's."""
         (share / "lib").mkdir(parents=True)
-        for program in ("daemon/sluiced", "tools/ctl/sluicectl"):
-            shutil.copy(self.build / program, share)
-            out = subprocess.run(["ldd", self.build / program], check=True, capture_output=True,
-                                 text=True).stdout
+        ours = [self.build / "daemon/sluiced", self.build / "tools/ctl/sluicectl"]
+        for program in ours + [Path(p) for p in EXTRA_PROGRAMS if os.path.exists(p)]:
+            shutil.copy(program, share)
+            out = subprocess.run(["ldd", program], check=True, capture_output=True, text=True).stdout
             for library in re.findall(r"=> (/\S+)", out):
                 if not HOST_LIBRARIES.search(library):
                     shutil.copy(library, share / "lib")
+        for name in ("iptables-legacy", "ip6tables-legacy"):
+            (share / name).symlink_to("xtables-legacy-multi")
+        if XTABLES.exists():
+            shutil.copytree(XTABLES, share / "xtables")
+        self._fill_modules(share)
+
+    def _fill_modules(self, share):
+        """What build-modules.sh of the lab leaves out of the image, to be loaded with insmod."""
+        for module in EXTRA_MODULES:
+            for path in self.lab.glob(f"kern/**/lib/modules/{self.kernel}.*/kernel/{module}.ko*"):
+                raw = path.read_bytes()
+                data = lzma.decompress(raw) if path.suffix == ".xz" else raw
+                (share / f"{Path(module).name}.ko").write_bytes(data)
 
     def __exit__(self, *exc):
         (self.ctl / "stop").touch()
@@ -185,10 +203,10 @@ class Guest:
         own = "[daemon]\ncontrol_socket = /run/sluice.sock\nmetrics_listen = off\n"
         (self.ctl / "sluice.conf").write_text(own + text)
 
-    def start(self, config, ready=True):
-        """Starts sluiced and waits until it is ready."""
+    def start(self, config, ready=True, prefix=""):
+        """Starts sluiced, by way of `prefix`, and waits until it is ready."""
         self.configure(config)
-        self.run("{ sluiced -v -c /mnt/ctl/sluice.conf; echo $? >/run/sluiced.rc; } >>/mnt/ctl/log 2>&1 & "
+        self.run("{ " + prefix + " sluiced -v -c /mnt/ctl/sluice.conf; echo $? >/run/sluiced.rc; } >>/mnt/ctl/log 2>&1 & "
                  "until pgrep -x sluiced >/run/sluiced.pid; do :; done")
         if ready:
             self.wait_ready()

@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""
+The kernel's policy on Debian's kernels: 6.1 has no netfilter hook dump, the later ones have it as a
+module; legacy tables are modules, too, and their list is root's alone while the daemon is not root.
+"""
+import pytest
+
+from guest import wait_for
+from routed import (ENDS, by_kernel, in_force, ping, ports, route_down, route_up, start_as_unit,
+                    wait_by_worker)
+
+GUESTS = {"6.1": {"kernel": "6.1"}, "6.12": {"kernel": "6.12"}, "7.2": {"kernel": "7.2"}}
+
+NFT_CHAIN = "nft 'add table {0} t; add chain {0} t c {{ type filter hook {1} priority 0; policy accept; }}'"
+
+# What it is, on, off, kinds in force meanwhile.
+CASES = [
+    ("an empty base chain", NFT_CHAIN.format("ip", "forward"), "nft delete table ip t", set()),
+    ("a rule on the way", NFT_CHAIN.format("ip", "forward") + "; nft add rule ip t c ip saddr 10.99.0.0/16 drop",
+     "nft delete table ip t", {"netfilter4"}),
+    ("a rule for both", NFT_CHAIN.format("inet", "postrouting") + "; nft add rule inet t c meta mark 7 drop",
+     "nft delete table inet t", {"netfilter4", "netfilter6"}),
+    ("a rule that no forwarded packet meets", NFT_CHAIN.format("ip", "input")
+     + "; nft add rule ip t c ip saddr 10.99.0.0/16 drop", "nft delete table ip t", set()),
+    ("tracking by a rule elsewhere", NFT_CHAIN.format("ip", "output") + "; nft add rule ip t c ct state new accept",
+     "nft delete table ip t", {"netfilter4"}),
+    ("nat", "nft 'add table ip t; add chain ip t c { type nat hook postrouting priority 100; }; "
+     "add rule ip t c oifname \"x\" masquerade'", "nft delete table ip t", {"netfilter4"}),
+    ("netdev ingress", "nft 'add table netdev t; add chain netdev t c { type filter hook ingress device n0 "
+     "priority 0; }; add rule netdev t c meta mark 7 drop'", "nft delete table netdev t",
+     {"netfilter4", "netfilter6"}),
+    ("clsact alone", "tc qdisc add dev n0 clsact", "tc qdisc del dev n0 clsact", set()),
+    ("a tc filter", "tc qdisc add dev n0 clsact; tc filter add dev n0 ingress protocol all u32 match u32 0 0 "
+     "classid 1:1", "tc qdisc del dev n0 clsact", {"tc"}),
+    # The tables stay once they were asked for: from here on they are there, and empty.
+    ("an empty legacy table", "iptables-legacy -L -n >/dev/null; ip6tables-legacy -L -n >/dev/null", ":", set()),
+    ("a legacy rule", "iptables-legacy -A FORWARD -s 10.99.0.0/16 -j DROP", "iptables-legacy -F FORWARD",
+     {"netfilter4"}),
+    ("a legacy policy", "ip6tables-legacy -P FORWARD DROP", "ip6tables-legacy -P FORWARD ACCEPT", {"netfilter6"}),
+    ("legacy tracking elsewhere", "iptables-legacy -A OUTPUT -m conntrack --ctstate NEW -j ACCEPT",
+     "iptables-legacy -F OUTPUT", {"netfilter4"}),
+    ("legacy nat", "iptables-legacy -t nat -A POSTROUTING -o x -j MASQUERADE",
+     "iptables-legacy -t nat -F POSTROUTING", {"netfilter4"}),
+]
+RULE_ON, RULE_OFF = "ip rule add pref 500 from 10.9.0.0/16 lookup 100", "ip rule del pref 500"
+
+
+@pytest.fixture
+def router(guest):
+    route_up(guest)
+    yield guest
+    guest.fresh()
+    route_down(guest)
+
+
+def start(guest, who):
+    if who == "user":
+        start_as_unit(guest, ports())
+    else:
+        guest.start(ports())
+    assert in_force(guest) == set(), guest.daemon_log()
+
+
+@pytest.mark.parametrize("booted", GUESTS.values(), indirect=True, ids=GUESTS)
+class TestPolicy:
+    @pytest.mark.parametrize("who", ["user", "root"])
+    def test_asking_creates_no_tables_and_loads_no_modules(self, router, who):
+        """Runs before the others: what they load stays loaded."""
+        if who == "user":
+            router.run("modprobe ip_tables; modprobe ip6_tables; ! lsmod | grep -q ^iptable_")
+        start(router, who)
+        # A refresh later, which this one is known to have brought.
+        router.run(RULE_ON)
+        wait_for(lambda: in_force(router) == {"rule4"}, "it has asked again")
+        router.run(RULE_OFF)
+        wait_for(lambda: in_force(router) == set(), "and again")
+        tables = router.run("cat /proc/net/ip_tables_names /proc/net/ip6_tables_names; nft list tables")
+        assert tables.strip() == ""
+        modules = router.run("cut -d' ' -f1 /proc/modules").split()
+        assert not {"iptable_nat", "iptable_filter", "ip6table_filter", "nf_conntrack"} & set(modules), modules
+
+    @pytest.mark.parametrize("who", ["user", "root"])
+    def test_what_comes_and_goes(self, router, who):
+        start(router, who)
+        wait_by_worker(router, ENDS[1])
+        for what, on, off, kinds in CASES:
+            router.run(on)
+            if not kinds:  # something that must be noticed tells when it has been looked at
+                router.run(RULE_ON)
+            expected = kinds or {"rule4"}
+            wait_for(lambda e=expected: in_force(router) == e, f"{what}: {expected}")
+            if "netfilter4" in kinds or "tc" in kinds:
+                wait_for(lambda: by_kernel(router, ENDS[1], count=1), f"{what}: the kernel's")
+            router.run(off + ("" if kinds else f"; {RULE_OFF}"))
+            wait_for(lambda: in_force(router) == set(), f"{what}: gone")
+        wait_by_worker(router, ENDS[1])
+        router.wait_quiet()
+        router.stop()
+
+    def test_what_was_there_before_the_start(self, router):
+        router.run(CASES[1][1])
+        start_as_unit(router, ports())
+        assert in_force(router) == {"netfilter4"}
+        assert by_kernel(router, ENDS[1])
+        router.run("nft delete table ip t")
+        wait_for(lambda: in_force(router) == set(), "it is gone")
+        assert ping(router, 0, ENDS[1], 3) == 3
+        wait_by_worker(router, ENDS[1])
