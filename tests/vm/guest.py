@@ -122,7 +122,7 @@ def check_identities(metrics):
 class Guest:
     def __init__(self, lab, build, kernel="7.2", nic="virtio", queues=4, env=None):
         self.lab, self.build = Path(lab), Path(build)
-        self.kernel = kernel
+        self.kernel, self.nic = kernel, nic
         self.argv = ["-k", kernel, "-n", nic, "-q", str(queues), "-t", str(LIFE_S)]
         self.env = {**os.environ, "LAB": str(lab), "SLUICE_TEST_PID": str(os.getpid()), **(env or {})}
         self.n_commands = 0
