@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "control/tables_thread.h"
+#include "net/fib_atomic.h"
 #include "util/clock.h"
 #include "util/log.h"
 #include "util/macros.h"
@@ -66,7 +67,7 @@ static void reclaim(struct tables *tables)
 	 * Pairs with the fence of a worker that wakes up, between its store of `tables_seen` and
 	 * its first look at the tables: either it is seen here, or it sees what is new.
 	 */
-	atomic_thread_fence(memory_order_seq_cst);
+	FIB_FENCE(memory_order_seq_cst);
 	oldest = oldest_seen(tables, generation);
 	rib_reclaim(tables->rib, oldest);
 	limbo_reclaim(tables->limbo, oldest);
