@@ -243,6 +243,7 @@ static const struct {
 	{"XFRM policies", policy_judge_xfrm},
 	{"netfilter", policy_judge_netfilter},
 	{"ip_forward_use_pmtu", judge_pmtu},
+	{"IPv6 MTUs", policy_judge_mtu6},
 	{"tc filters", policy_judge_tc},
 };
 

@@ -35,6 +35,7 @@
 	X(NETFILTER4, netfilter4, SLUICE_ROUTES_IPV4, "netfilter sees forwarded IPv4")         \
 	X(NETFILTER6, netfilter6, SLUICE_ROUTES_IPV6, "netfilter sees forwarded IPv6")         \
 	X(PMTU4, pmtu4, SLUICE_ROUTES_IPV4, "net.ipv4.ip_forward_use_pmtu is on")              \
+	X(MTU6, mtu6, SLUICE_ROUTES_IPV6, "net.ipv6.conf.*.mtu is below a port's own MTU")     \
 	X(TABLE4, table4, SLUICE_ROUTES_IPV4, "no IPv4 rule leads to the table configured")    \
 	X(TABLE6, table6, SLUICE_ROUTES_IPV6, "no IPv6 rule leads to the table configured")    \
 	X(VRF, vrf, POLICY_BOTH, "the port is not in the VRF configured, or in one unasked")   \

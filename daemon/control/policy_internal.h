@@ -59,6 +59,7 @@ static inline bool policy_is_absent(int r)
 }
 
 int policy_judge_netconf(struct policy *policy, struct policy_state *io_state);
+int policy_judge_mtu6(struct policy *policy, struct policy_state *io_state);
 int policy_judge_rules(struct policy *policy, struct policy_state *io_state);
 int policy_judge_vrf(struct policy *policy, struct policy_state *io_state);
 int policy_judge_xfrm(struct policy *policy, struct policy_state *io_state);

@@ -1,9 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Forwarding and the source check, as the kernel's per-device configuration has them. */
+#include <errno.h>
 #include <inttypes.h>
 #include <linux/netconf.h>
 #include <linux/rtnetlink.h>
+#include <net/if.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
 
 #include "control/policy_internal.h"
 #include "util/macros.h"
@@ -141,6 +145,42 @@ static int judge_ipv6(struct policy *policy, struct policy_state *io_state)
 	for (uint64_t left = policy->all & conf.known; left != 0 && r == 0; left &= left - 1)
 		r = judge_ipv6_port(policy, io_state, (unsigned)__builtin_ctzll(left),
 				    conf.all_forwarding);
+	return r;
+}
+
+/* 0: the device is not there. */
+static unsigned link_mtu(int fd, const struct policy_port *port)
+{
+	struct ifreq request = {0};
+
+	memcpy(request.ifr_name, port->interface, sizeof(request.ifr_name));
+	return ioctl(fd, SIOCGIFMTU, &request) == 0 ? (unsigned)request.ifr_mtu : 0;
+}
+
+/*
+ * IPv6 has an MTU of its own per device, the link's until the operator or a router advertisement
+ * lowers it; ip6_forward() goes by that of the device that the packet leaves by. What follows a
+ * change of the link's MTU at once is no concern, so that one is looked at before and behind.
+ */
+static int judge_mtu6_port(const struct policy *policy, struct policy_state *io_state, int fd,
+			   const struct policy_port *port)
+{
+	unsigned before = link_mtu(fd, port), mtu6 = UINT32_MAX;
+	int r = read_port_sysctl(port, "mtu", &mtu6);
+
+	if (mtu6 < MIN(before, link_mtu(fd, port)))
+		policy_concern(io_state, POLICY_MTU6, policy->all, "net.ipv6.conf.%s.mtu = %u",
+			       port->interface, mtu6);
+	return r == -ENOENT ? 0 : r;
+}
+
+int policy_judge_mtu6(struct policy *policy, struct policy_state *io_state)
+{
+	_cleanup_close_ int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	int r = fd < 0 ? -errno : 0;
+
+	for (uint64_t left = policy->all; left != 0 && r == 0; left &= left - 1)
+		r = judge_mtu6_port(policy, io_state, fd, &policy->ports[__builtin_ctzll(left)]);
 	return r;
 }
 

@@ -421,6 +421,18 @@ static void test_pmtu(void **test_state)
 	after_quiet("echo 0 >/proc/sys/net/ipv4/ip_forward_use_pmtu", POLICY_PMTU4, 0);
 }
 
+/* ip6_forward() goes by the MTU of the device that a packet leaves by, whichever it came in by. */
+static void test_mtu_of_ipv6_alone(void **test_state)
+{
+	harmless("ip link set pa mtu 1400");
+	harmless("ip link set pa mtu 1500");
+	after_quiet("echo 1300 >/proc/sys/net/ipv6/conf/pb/mtu", POLICY_MTU6, BOTH);
+	expect_what(POLICY_MTU6, "net.ipv6.conf.pb.mtu = 1300");
+	assert_int_equal(policy_routes(&state, 0), SLUICE_ROUTES_IPV4);
+	restart(POLICY_MTU6, BOTH);
+	after_quiet("echo 1500 >/proc/sys/net/ipv6/conf/pb/mtu", POLICY_MTU6, 0);
+}
+
 static void test_tc(void **test_state)
 {
 	static const char filter[] = "tc filter add dev %s %s protocol all u32 match u32 0 0"
@@ -537,6 +549,7 @@ int main(void)
 		policy_test(test_a_legacy_table_is_known_by_its_priority),
 		policy_test(test_asking_creates_no_legacy_table),
 		policy_test(test_pmtu),
+		policy_test(test_mtu_of_ipv6_alone),
 		policy_test(test_tc),
 		policy_test(test_tcx),
 		policy_test(test_a_vrf_that_the_port_is_not_in),

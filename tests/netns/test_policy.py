@@ -26,6 +26,7 @@ CASES = [
      "nft delete table ip t"),
     ("netfilter6", "ip6tables-legacy -A FORWARD -s 2001:db8:9::1 -j DROP", "ip6tables-legacy -F FORWARD"),
     ("pmtu4", "echo 1 >/proc/sys/net/ipv4/ip_forward_use_pmtu", "echo 0 >/proc/sys/net/ipv4/ip_forward_use_pmtu"),
+    ("mtu6", "echo 1280 >/proc/sys/net/ipv6/conf/pb/mtu", "echo 1500 >/proc/sys/net/ipv6/conf/pb/mtu"),
     ("tc", "tc qdisc add dev pa clsact && tc filter add dev pa ingress protocol all u32 match u32 0 0 classid 1:1",
      "tc qdisc del dev pa clsact"),
 ]
