@@ -264,6 +264,18 @@ static __always_inline __u32 gate6_probe(const __u64 *words, __u64 top, __u32 bi
 	return (__u32)(words[bit / 64] >> bit % 64) & 1;
 }
 
+/*
+ * Neighbour discovery, RS to redirect: to another host's address it is the kernel's, too, which may
+ * answer for that host (proxy_ndp). What is cut off is the worker's to find.
+ */
+static __always_inline bool is_neighbour_discovery(const struct ipv6hdr *ip, const __u8 *data_end)
+{
+	const __u8 *type = (const __u8 *)(ip + 1);
+
+	return ip->nexthdr == IPPROTO_ICMPV6 && type + 1 <= data_end && *type >= 133 &&
+	       *type <= 137;
+}
+
 static __always_inline int route_ipv6(const __u8 *data, const __u8 *data_end,
 				      const volatile struct sluice_heartbeat *line, __u32 queue)
 {
@@ -273,7 +285,8 @@ static __always_inline int route_ipv6(const __u8 *data, const __u8 *data_end,
 	__u64 top;
 
 	if ((const __u8 *)(ip + 1) > data_end || *(const __u8 *)ip >> 4 != 6 ||
-	    ip->hop_limit <= 1 || ip->nexthdr == IPPROTO_HOPOPTS)
+	    ip->hop_limit <= 1 || ip->nexthdr == IPPROTO_HOPOPTS ||
+	    is_neighbour_discovery(ip, data_end))
 		return verdict(SLUICE_V_CARE);
 	len = sizeof(*ip) + bpf_ntohs(ip->payload_len);
 	if (len > line->max_packet_len)

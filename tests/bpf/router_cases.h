@@ -44,6 +44,9 @@
 #define OURS6(size, first, len, next, hops) \
 	(&(const struct frame)IP6_FROM(size, first, len, next, hops, DST6))
 
+#define WITH_FIRST6(next, type) (&(const struct frame)IP6_FROM(74, 0x60, 20, next, 255, DST6, type))
+#define ICMP6(type)             WITH_FIRST6(58, type)
+
 #define ROUTED(dst, ...)                                                                         \
 	(&(const struct frame){60, {dst, 0x02, 0,   0,  0,   0,  0x0b, __VA_ARGS__, 0x45, 0,  0, \
 				    46,  0,    0,   0,  0,   64, 17,   0,           0,    10, 0, \
@@ -157,6 +160,13 @@ static const struct frame expired = {60, {0x02, 0,    0,    0, 0, 0x0c, 0x02, 0,
 	ROUTE(X, ip6_jumbo, OURS6(74, 0x60, 0, 0, 64), CARE)                                       \
 	ROUTE(X, ip6_no_header, OURS6(14, 0x60, 0, 59, 64), CARE)                                  \
 	ROUTE(X, ip6_cut_header, OURS6(53, 0x60, 0, 59, 64), CARE)                                 \
+	SENT(X, ip6_echo, ICMP6(128))                                                              \
+	SENT(X, ip6_mld_report, ICMP6(132))                                                        \
+	ROUTE(X, ip6_router_solicitation, ICMP6(133), CARE)                                        \
+	ROUTE(X, ip6_neighbour_solicitation, ICMP6(135), CARE)                                     \
+	ROUTE(X, ip6_redirect, ICMP6(137), CARE)                                                   \
+	SENT(X, ip6_renumbering, ICMP6(138))                                                       \
+	SENT(X, ip6_udp_that_begins_alike, WITH_FIRST6(17, 135))                                 \
 	SENT(X, ip6_longer_than_the_frame, OURS6(74, 0x60, 21, 17, 64))                            \
 	ROUTE(X, ip6_longest, OURS6(74, 0x60, 65535, 17, 64), CARE, .max_packet_len = 65574)       \
 	ROUTE(X, ip6_above_the_mtu, OURS6(1515, 0x60, 1461, 17, 64), CARE)                         \

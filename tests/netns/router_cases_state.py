@@ -286,6 +286,10 @@ SETTINGS = [
         before=sysctl("ipv6.conf.a.proxy_ndp=1", "ipv6.neigh.a.proxy_delay=0") + (
             "ip neigh add proxy fd00:1::55 dev a",),
         after=sysctl("ipv6.conf.a.proxy_ndp=0") + ("ip neigh del proxy fd00:1::55 dev a",)),
+    one("v6 NS to a proxied neighbour itself", lambda x: v6(
+        x, ICMPv6ND_NS(tgt="fd00:2::2"), src="fd00:1::2", dst="fd00:2::2", hlim=255),
+        before=sysctl("ipv6.conf.all.proxy_ndp=1") + ("ip neigh add proxy fd00:2::2 dev a",),
+        after=sysctl("ipv6.conf.all.proxy_ndp=0") + ("ip neigh del proxy fd00:2::2 dev a",)),
     one("v6 to a proxied neighbour", lambda x: v6(x, wire="b", to="a", dst="fd00:1::2"),
         before=sysctl("ipv6.conf.b.proxy_ndp=1") + ("ip neigh add proxy fd00:1::2 dev b",),
         after=sysctl("ipv6.conf.b.proxy_ndp=0") + ("ip neigh del proxy fd00:1::2 dev b",)),
