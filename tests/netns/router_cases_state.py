@@ -277,6 +277,8 @@ SETTINGS = [
     with_sysctls("v4 route mtu where ip_forward_use_pmtu", lambda x: v4(
         x, udp(bytes(673)), dst=x.special4(214), flags="DF"),
         ["ipv4.ip_forward_use_pmtu=1"], ["ipv4.ip_forward_use_pmtu=0"]),
+    with_sysctls("v6 mtu of the device, below the link's", lambda x: v6(x, udp(bytes(1300))),
+                 ["ipv6.conf.b.mtu=1300"], ["ipv6.conf.b.mtu=1500"]),
     with_sysctls("v4 multicast forwarding asked for, no daemon", lambda x: v4(
         x, dst="239.1.2.3", mac={"dst": "01:00:5e:01:02:03"}), ["ipv4.conf.a.bc_forwarding=0"],
         ["ipv4.conf.a.bc_forwarding=0"]),

@@ -26,10 +26,11 @@ PORT = "[port {0}]\ninterface = {0}\nforward = route\nstall_timeout = 5s\n"
 POLICY_COMES = re.compile(
     r"nft .*add rule (?!ip n p udp dport 2048 drop)|rule add|xfrm policy add"
     r"|(ipv4\.conf\.(a|b|all)|ipv6\.conf\.all)\.forwarding=0|ip_forward_use_pmtu=1"
+    r"|ipv6\.conf\.b\.mtu=1300"
     r"|\.rp_filter=[12]|disable_ipv6=1")
 POLICY_GOES = re.compile(
     r"nft flush|rule del|xfrm policy del|\.forwarding=1|ip_forward_use_pmtu=0|\.rp_filter=0"
-    r"|disable_ipv6=0")
+    r"|disable_ipv6=0|ipv6\.conf\.b\.mtu=1500")
 LINK = re.compile(r"link set")
 
 
