@@ -104,6 +104,21 @@ static void test_a_link_that_goes_down_takes_its_routes_along_silently(void **st
 	assert_same_as_kernel();
 }
 
+/* With IPv6 its addresses go, too, which is told and would call for a sync by itself. */
+static void test_a_link_that_goes_down_without_ipv6_is_noticed_as_well(void **state)
+{
+	sh("echo 1 >/proc/sys/net/ipv6/conf/p1/disable_ipv6");
+	sh("ip route add 11.0.0.0/8 via 10.0.0.2");
+	sh("ip route add 11.1.0.0/16 via 10.0.1.2");
+	configure();
+	wait_for(is_quiet());
+	assert_true(leaves_by("11.1.2.3", 1));
+	sh("ip link set p1 down");
+	wait_for(leaves_by("11.1.2.3", 0));
+	wait_for(is_quiet());
+	assert_same_as_kernel();
+}
+
 static void test_a_link_that_is_deleted_leaves_nothing(void **state)
 {
 	sh("ip route add 11.1.0.0/16 via 10.0.1.2");
@@ -401,6 +416,7 @@ int main(void)
 		tables_test(test_all_is_there_when_the_first_configuration_returns),
 		tables_test(test_changes_of_routes_are_followed),
 		tables_test(test_a_link_that_goes_down_takes_its_routes_along_silently),
+		tables_test(test_a_link_that_goes_down_without_ipv6_is_noticed_as_well),
 		tables_test(test_a_link_that_is_deleted_leaves_nothing),
 		tables_test(test_an_address_comes_and_goes_with_what_hangs_on_it),
 		tables_test(test_objects_and_groups_are_followed),

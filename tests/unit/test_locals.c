@@ -8,6 +8,7 @@
 
 #include "control/tables_internal.h"
 #include "unit.h"
+#include "util/macros.h"
 
 /* --- A gate that remembers -------------------------------------------------------------------- */
 
@@ -149,18 +150,20 @@ static void test_one_told_twice_goes_with_one_word_and_one_of_two_devices_stays(
 static void test_workers_see_a_sorted_list_and_its_filter(void **state)
 {
 	const struct route_locals *list;
-	const char *const addrs[] = {"203.0.113.77", "10.0.0.1", "192.0.2.200", "2001:db8::1"};
+	const char *const addrs[] = {"203.0.113.77", "10.0.0.1", "192.0.2.200", "203.0.113.191",
+				     "2001:db8::1"};
 
-	for (unsigned i = 0; i < 4; i++)
+	for (unsigned i = 0; i < ARRAY_SIZE(addrs); i++)
 		route(addrs[i], 3, false);
 	list = published();
-	assert_int_equal(list->n, 3);
+	assert_int_equal(list->n, 4);
 	assert_int_equal(list->addr[0], 0x0a000001);
 	assert_int_equal(list->addr[1], 0xc00002c8);
 	assert_int_equal(list->addr[2], 0xcb00714d);
+	assert_int_equal(list->addr[3], 0xcb0071bf);
 	assert_true(list->filter[0] == 1ULL << 1);
 	assert_true(list->filter[1] == 1ULL << (77 - 64));
-	assert_true(list->filter[2] == 0);
+	assert_true(list->filter[2] == 1ULL << (191 - 128));
 	assert_true(list->filter[3] == 1ULL << (200 - 192));
 	assert_int_equal(n_gate6, 1);
 	/* Nothing changed: the same object, and nothing more retired. */
