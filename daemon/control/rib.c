@@ -3,15 +3,16 @@
  * Routes as they come and go, in the order in which the kernel would try them. What the kernel says
  * (6.18, seen by a monitor in a namespace; tests/unit/test_rib.c holds on to it):
  *
- *	IPv4 add EXCL|CREATE, append CREATE|APPEND, prepend CREATE; replace REPLACE, which takes the
- *	     place of the first route of equal TOS and metric, whatever its type.
- *	     Nothing is said when a device goes down, a preferred source is deleted, or a next-hop
- *	     object is: routes are gone then (tables calls for a sync; their numbers pass
- *meanwhile). IPv6 a route by gateway that joins others of equal prefix and metric: one message with
- *all members, and the metrics of the new one. REPLACE: the same, all that there are from now on.
- *Deleting members: one message each with one path; all of them: one with all paths. Routes without
- *a gateway, of router advertisements, or by next-hop object stand beside. REPLACE takes the first
- *of the same kind, else the first of equal metric.
+ * IPv4. add EXCL|CREATE, append CREATE|APPEND, prepend CREATE; replace REPLACE, which takes the
+ * place of the first route of equal TOS and metric, whatever its type. Nothing is said when a
+ * device goes down, a preferred source is deleted, or a next-hop object is: routes are gone then
+ * (tables calls for a sync; their numbers pass meanwhile).
+ *
+ * IPv6. A route by gateway that joins others of equal prefix and metric: one message with all
+ * members, and the metrics of the new one. REPLACE: the same, all that there are from now on.
+ * Deleting members: one message each with one path; all of them: one with all paths. Routes without
+ * a gateway, of router advertisements, or by next-hop object stand beside. REPLACE takes the first
+ * of the same kind, else the first of equal metric.
  *
  * Thread: tables.
  */

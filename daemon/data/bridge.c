@@ -3,12 +3,12 @@
  * The bridge in a worker: what Linux's does with vlan_filtering, snooping, STP and hairpin off
  * (br_handle_frame_finish, net/bridge/br_input.c), as far as frames leave by a port.
  *
- *	source no unicast address             dropped, not learnt
- *	source not known behind this port     reported to tables (learn.h), unless it is our own
- *	to a known address                    to its port; dropped if that is this one, down, or
- *small to the address of a port              this host's: handed back on that port to
- *01:80:c2:00:00:0x                  this host's: XDP passes them, so here are stragglers to
- *anything else                      to every other port that is up, within flood_limit
+ *	source no unicast address    dropped, not learnt
+ *	source not known here        reported to tables (learn.h), unless it is our own
+ *	to a known address           to its port; dropped if that is this one, down, or small
+ *	to the address of a port     this host's: handed back on that port
+ *	to 01:80:c2:00:00:0x         this host's: XDP passes them, so here are stragglers
+ *	to anything else             to every other port that is up, within flood_limit
  *
  * Multicast is flooded: groups are not snooped. This host gets broadcasts and multicasts as well
  * if it has an address on a port (floods_to_host), never unknown unicast, which its bridge device

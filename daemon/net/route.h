@@ -4,11 +4,12 @@
  * it on unchanged", and otherwise why it is the kernel's. Pure: the worker (data/route.c), the
  * benchmark and `sluicectl explain packet` call the same functions.
  *
- *	dst ── fib4 | fib6 ──► number ── nexthops[] ──► struct nexthop
- *	                                                  NEXTHOP_VIA        its adjacency
- *	                                                  NEXTHOP_CONNECTED  adjacency of dst itself
- *	                                                  NEXTHOP_GROUP      number by flow, once
- *more NEXTHOP_PASS       the kernel's, with a reason
+ *	dst ── fib4 | fib6 ──► number ── nexthops[] ──► struct nexthop:
+ *
+ *	NEXTHOP_VIA        its adjacency
+ *	NEXTHOP_CONNECTED  the adjacency of dst itself
+ *	NEXTHOP_GROUP      a number by flow, once more through nexthops[]
+ *	NEXTHOP_PASS       the kernel's, with a reason
  *
  * Publication. A struct route_view lives as long as the daemon routes. Every pointer in it leads to
  * an object that is constant from the moment the pointer is stored (release; workers acquire); a
