@@ -48,6 +48,7 @@ struct fdbs {
 	struct worker **workers;
 	uint32_t n_workers;
 	struct old_fdb *old;
+	uint8_t last_tag; /* of the databases made so far */
 };
 
 static const struct fib_pages fdb_pages = {.map = pages_map, .unmap = pages_unmap};
@@ -247,18 +248,19 @@ static bool drop_static(const struct fdb_entry *entry, void *arg)
 	return true;
 }
 
-static int make_fdb(struct bridge *bridge)
+static int make_fdb(struct fdbs *fdbs, struct bridge *bridge)
 {
 	uint64_t seed = 0;
 
 	/* Early in boot it may not be ready: then whoever knows that can choose addresses. */
 	(void)!getrandom(&seed, sizeof(seed), GRND_NONBLOCK);
+	seed = seed >> 8 | (uint64_t)++fdbs->last_tag << 56;
 	return fdb_new(&fdb_pages, bridge->config.max_entries, seed, &bridge->fdb);
 }
 
 /* Fills in a bridge of the next configuration; `fdb` is NULL or its predecessor's. */
-static int plan_bridge(struct bridge *bridge, const struct tables_config *config, uint32_t number,
-		       const struct bridge *was)
+static int plan_bridge(struct fdbs *fdbs, struct bridge *bridge, const struct tables_config *config,
+		       uint32_t number, const struct bridge *was)
 {
 	bridge->config = config->bridges[number];
 	bridge->config.statics = NULL;
@@ -275,7 +277,7 @@ static int plan_bridge(struct bridge *bridge, const struct tables_config *config
 			return 0;
 		}
 	}
-	return make_fdb(bridge);
+	return make_fdb(fdbs, bridge);
 }
 
 static void take_up_bridge(struct bridge *bridge, const struct tables_bridge *config,
@@ -328,7 +330,8 @@ int fdbs_configure(struct fdbs *fdbs, const struct tables_config *config)
 	int r = bridges && workers ? 0 : -ENOMEM;
 
 	for (; r == 0 && n < config->n_bridges; n++)
-		r = plan_bridge(&bridges[n], config, n, find_bridge(fdbs, config->bridges[n].name));
+		r = plan_bridge(fdbs, &bridges[n], config, n,
+				find_bridge(fdbs, config->bridges[n].name));
 	if (r < 0) {
 		/* The last one has no database. */
 		forget_new(fdbs, bridges, n > 0 ? n - 1 : 0);
@@ -407,7 +410,7 @@ static void drain_ring(struct fdbs *fdbs, struct learn_ring *ring, uint32_t now_
 		uint8_t mac[6];
 
 		/* By a set that is about to be replaced: the next frame reports again. */
-		if (!bridge)
+		if (!bridge || fdb_tag(bridge->fdb) != learn_report_tag(report))
 			continue;
 		learn_report_mac(report, mac);
 		learn(bridge, mac, learn_report_port(report), now_s);

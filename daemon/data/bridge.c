@@ -23,6 +23,8 @@
 #include "data/burst.h"
 #include "net/fdb.h"
 
+_Static_assert(WORKER_MAX_PORTS <= 256, "a learn_report has eight bits for the port");
+
 #include "data/hot.h"
 
 /* A frame that was taken and has a proper source. */
@@ -100,7 +102,7 @@ static const struct worker_port *owner_of(const struct worker_set *set, const ui
 static __attribute__((cold, noinline)) void report_source(struct crossing *c, const uint8_t *source)
 {
 	struct learn_ring *ring = c->worker->learn;
-	learn_report report = learn_report_of(source, c->route->port);
+	learn_report report = learn_report_of(source, c->route->port, fdb_tag(c->set->fdb));
 
 	if (c->reported == report)
 		return;

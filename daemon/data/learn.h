@@ -24,7 +24,10 @@
 
 #define LEARN_RING_CELLS 1024
 
-/* address << 16 | place of the port it was seen on */
+/*
+ * address << 16 | tag << 8 | place of the port it was seen on. The tag is that of the database
+ * which did not know it (fdb_tag()): the place is one of that database, and in another a wrong one.
+ */
 typedef uint64_t learn_report;
 
 struct learn_ring {
@@ -43,15 +46,21 @@ int learn_ring_new(struct learn_ring **ret_ring);
 /* Neither the worker nor tables knows it any more. NULL is allowed. */
 void learn_ring_free(struct learn_ring *ring);
 
-static inline learn_report learn_report_of(const uint8_t mac[6], uint16_t port)
+static inline learn_report learn_report_of(const uint8_t mac[6], uint16_t port, uint8_t tag)
 {
 	return (uint64_t)mac[0] << 56 | (uint64_t)mac[1] << 48 | (uint64_t)mac[2] << 40 |
-	       (uint64_t)mac[3] << 32 | (uint64_t)mac[4] << 24 | (uint64_t)mac[5] << 16 | port;
+	       (uint64_t)mac[3] << 32 | (uint64_t)mac[4] << 24 | (uint64_t)mac[5] << 16 |
+	       (uint64_t)tag << 8 | (port & 0xff);
 }
 
 static inline uint16_t learn_report_port(learn_report report)
 {
-	return (uint16_t)report;
+	return (uint16_t)(report & 0xff);
+}
+
+static inline uint8_t learn_report_tag(learn_report report)
+{
+	return (uint8_t)(report >> 8);
 }
 
 static inline void learn_report_mac(learn_report report, uint8_t ret_mac[6])

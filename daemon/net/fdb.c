@@ -68,6 +68,11 @@ int fdb_new(const struct fib_pages *pages, uint32_t max_entries, uint64_t seed,
 	return 0;
 }
 
+uint8_t fdb_tag(const struct fdb *fdb)
+{
+	return (uint8_t)(fdb->seed >> 56);
+}
+
 void fdb_free(struct fdb *fdb)
 {
 	if (!fdb)

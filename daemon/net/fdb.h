@@ -35,6 +35,9 @@ struct fdb;
 int fdb_new(const struct fib_pages *pages, uint32_t max_entries, uint64_t seed,
 	    struct fdb **ret_fdb);
 
+/* The top octet of its seed, by which its owner tells databases apart. Thread: any. */
+uint8_t fdb_tag(const struct fdb *fdb);
+
 /* No worker may be looking up any more. NULL is allowed. */
 void fdb_free(struct fdb *fdb);
 

@@ -83,9 +83,19 @@ static void world_end(struct world *w)
 	free(w);
 }
 
+/* As a worker makes it that has the latest set. */
+static learn_report report_by(struct world *w, uint16_t number, uint16_t place)
+{
+	const struct tables_port *port = &w->ports[place % ARRAY_SIZE(w->ports)];
+	uint32_t bridge = port->bridge < w->config.n_bridges ? port->bridge : 0;
+
+	return learn_report_of(mac(number), place,
+			       fdb_tag(fdbs_find(w->fdbs, w->bridges[bridge].name)));
+}
+
 static void report(struct world *w, unsigned worker, uint16_t number, uint16_t place)
 {
-	assert_true(learn_push(w->workers[worker]->learn, learn_report_of(mac(number), place)));
+	assert_true(learn_push(w->workers[worker]->learn, report_by(w, number, place)));
 	(void)learn_submit(w->workers[worker]->learn);
 }
 
@@ -126,13 +136,30 @@ static void test_reports_of_all_workers_are_learnt(void **state)
 	world_end(w);
 }
 
+/* Port b stood in place 1, where c stands now; the worker has not taken up the new set yet. */
+static void test_a_report_by_the_places_of_before_is_not_learnt(void **state)
+{
+	struct world *w = world();
+
+	report(w, 0, 1, 1);
+	name_port(w, 1, "c", 0);
+	name_port(w, 3, "b", 0);
+	assert_int_equal(fdbs_configure(w->fdbs, &w->config), 0);
+	fdbs_drain(w->fdbs, NS);
+	assert_int_equal(where(w, 1), FDB_NO_PORT);
+	report(w, 0, 1, 3);
+	fdbs_drain(w->fdbs, NS);
+	assert_int_equal(where(w, 1), 3);
+	world_end(w);
+}
+
 static void test_draining_asks_to_be_woken(void **state)
 {
 	struct world *w = world();
 	uint64_t n;
 
 	fdbs_drain(w->fdbs, NS);
-	assert_true(learn_push(w->workers[0]->learn, learn_report_of(mac(1), 0)));
+	assert_true(learn_push(w->workers[0]->learn, report_by(w, 1, 0)));
 	assert_true(learn_submit(w->workers[0]->learn));
 	n = 1;
 	assert_int_equal(write(w->workers[0]->learn->eventfd, &n, sizeof(n)), sizeof(n));
@@ -140,7 +167,7 @@ static void test_draining_asks_to_be_woken(void **state)
 	assert_int_equal(where(w, 1), 0);
 	/* It has read the eventfd, and will be told of the next. */
 	assert_int_equal(read(w->workers[0]->learn->eventfd, &n, sizeof(n)), -1);
-	assert_true(learn_push(w->workers[0]->learn, learn_report_of(mac(2), 0)));
+	assert_true(learn_push(w->workers[0]->learn, report_by(w, 2, 0)));
 	assert_true(learn_submit(w->workers[0]->learn));
 	world_end(w);
 }
@@ -372,6 +399,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_reports_of_all_workers_are_learnt),
 		cmocka_unit_test(test_draining_asks_to_be_woken),
+		cmocka_unit_test(test_a_report_by_the_places_of_before_is_not_learnt),
 		cmocka_unit_test(test_the_learning_limit_is_a_second_s_worth),
 		cmocka_unit_test(test_max_entries_is_a_bound_that_ageing_lifts),
 		cmocka_unit_test(test_a_port_that_went_down_is_forgotten),
