@@ -219,6 +219,12 @@ static void test_padding_stays_behind(void **state)
 	assert_int_equal(last_len[1], len);
 	assert_int_equal(counters_of(rig, 1)->tx_bytes, len);
 	assert_int_equal(counters_of(rig, 0)->rx_bytes, 60);
+	/* Nor does it make a packet too long for the out port. */
+	rig->ports[1].max_len = 59;
+	assert_true(fake_receive(&rig->w->fakes[0], frame, 60, 60, NULL));
+	(void)world_turn(rig->w);
+	world_settle(rig->w);
+	assert_int_equal(counters_of(rig, 0)->forwarded, 2);
 	rig_free(rig);
 }
 

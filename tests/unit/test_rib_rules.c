@@ -199,9 +199,13 @@ static void test_the_gate_is_mixed_where_the_host_has_an_address(void **state)
 	struct rt_route route = route4(NET, 16, 2, 1);
 
 	world_set_local24(NET >> 8, true);
+	world_set_local24((NET >> 8) + 7, true);
 	assert_int_equal(rib_route(world.rib, &route, NLM_F_CREATE), 0);
 	assert_int_equal(gate_get4(NULL, NET >> 8), SLUICE_GATE_MIXED);
 	assert_int_equal(gate_get4(NULL, (NET >> 8) + 1), SLUICE_GATE_OURS);
+	assert_int_equal(gate_get4(NULL, (NET >> 8) + 6), SLUICE_GATE_OURS);
+	assert_int_equal(gate_get4(NULL, (NET >> 8) + 7), SLUICE_GATE_MIXED);
+	assert_int_equal(gate_get4(NULL, (NET >> 8) + 8), SLUICE_GATE_OURS);
 	assert_int_equal(gate_get4(NULL, (NET >> 8) + 256), SLUICE_GATE_PASS);
 	world_set_local24(NET >> 8, false);
 	rib_slot24_changed(world.rib, NET >> 8);
