@@ -18,6 +18,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/random.h>
 
 #include "control/tables_thread.h"
 #include "util/clock.h"
@@ -401,6 +402,8 @@ static int view_new(struct route_view **ret_view)
 	if (!view)
 		return -ENOMEM;
 	memset(view, 0, sizeof(*view));
+	/* Early in boot it may not be ready: then whoever knows that can choose its flows' way. */
+	(void)!getrandom(&view->hash_seed, sizeof(view->hash_seed), GRND_NONBLOCK);
 	atomic_store_explicit(&view->generation, 1, memory_order_relaxed);
 	*ret_view = view;
 	return 0;

@@ -387,6 +387,19 @@ static void test_no_stable_route_vanishes_in_resyncs_during_a_storm(void **state
 	assert_true(longest_ns < 200 * NSEC_PER_MSEC);
 }
 
+/* --- Flows of a group ------------------------------------------------------------------------- */
+
+/* Else whoever reads the source chooses the member that its flows go by, on every router. */
+static void test_flows_are_hashed_with_a_seed_of_this_start(void **state)
+{
+	struct tables *other = NULL;
+
+	assert_int_equal(tables_new(&other), 0);
+	assert_true(tables_view(tables)->hash_seed != 0);
+	assert_true(tables_view(other)->hash_seed != tables_view(tables)->hash_seed);
+	tables_free(other);
+}
+
 /* --- A worker that stands still --------------------------------------------------------------- */
 
 static void test_a_stalled_worker_closes_the_gates_until_it_moves(void **state)
@@ -426,6 +439,7 @@ int main(void)
 		tables_test(test_nothing_is_forwarded_while_the_vrf_is_not_there),
 		tables_test(test_an_overflow_ends_in_what_the_kernel_has),
 		tables_test(test_no_stable_route_vanishes_in_resyncs_during_a_storm),
+		tables_test(test_flows_are_hashed_with_a_seed_of_this_start),
 		tables_test(test_a_stalled_worker_closes_the_gates_until_it_moves),
 	};
 	int r;
