@@ -357,22 +357,15 @@ static int configure_locked(struct tables *tables, const struct tables_config *c
 static int wait_for_sync(struct tables *tables)
 {
 	const uint64_t deadline_ns = clock_now_ns() + TABLES_FIRST_SYNC_NS;
-	const struct timespec deadline = {
-		.tv_sec = (time_t)(deadline_ns / NSEC_PER_SEC),
-		.tv_nsec = (long)(deadline_ns % NSEC_PER_SEC),
-	};
 	int r = 0;
 
 	/* A VRF that is not there has no table: nothing to wait for. */
 	while (tables->is_started && !tables->is_synced_once && r == 0 &&
-	       (sync_is_running(tables) || tables->sync.wanted_first_ns != 0)) {
-		(void)pthread_cond_signal(&tables->lock.was_served);
-		r = pthread_cond_timedwait(&tables->lock.was_synced, &tables->lock.mutex,
-					   &deadline);
-	}
+	       (sync_is_running(tables) || tables->sync.wanted_first_ns != 0))
+		r = tables_lock_wait_synced(&tables->lock, deadline_ns);
 	if (r == 0)
 		lines_store(tables);
-	return -r;
+	return r;
 }
 
 int tables_configure(struct tables *tables, const struct tables_config *config)

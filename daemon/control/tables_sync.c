@@ -159,7 +159,7 @@ static void sync_end(struct tables *tables)
 	/* A VRF that is not there yet has no routes: then nothing has been followed. */
 	tables->is_synced_once = tables->table != 0;
 	tables->lines_are_stale = true;
-	(void)pthread_cond_broadcast(&tables->lock.was_synced);
+	tables_lock_tell_synced(&tables->lock);
 }
 
 static bool step_is_empty(const struct tables *tables, unsigned step)

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <pthread.h>
+#include <semaphore.h>
 #include <stdatomic.h>
 
 #include "control/tables_internal.h"
@@ -20,7 +21,7 @@
 struct tables_lock {
 	pthread_mutex_t mutex;
 	pthread_cond_t was_served;
-	pthread_cond_t was_synced; /* see tables_configure() */
+	sem_t was_synced; /* see tables_configure() */
 	_Atomic uint32_t n_waiting;
 };
 
@@ -31,6 +32,12 @@ void tables_lock_take(struct tables_lock *lock);
 void tables_lock_give(struct tables_lock *lock);
 /* Thread: tables, which holds it. Lets those in who wait. */
 void tables_lock_yield(struct tables_lock *lock);
+void tables_lock_tell_synced(struct tables_lock *lock);
+/*
+ * Thread: any but tables; it holds the lock, gives it while it waits and has it again when this
+ * returns: 0 = a sync may have ended, -ETIMEDOUT. At most one at a time.
+ */
+int tables_lock_wait_synced(struct tables_lock *lock, uint64_t deadline_ns);
 
 /* --- tables_replay.c: route notifications that came during a dump of routes --------------------
  */
