@@ -21,6 +21,7 @@ do not meet; tests use the short ones.
 Environment: SLUICE_BUILD = the meson build directory (required); SLUICE_NS_PREFIX = the first
 letters of every namespace's name; SLUICE_KEEP=1 leaves namespaces up for a look by hand.
 """
+import http.client
 import json
 import os
 import re
@@ -32,6 +33,8 @@ import tempfile
 import threading
 import time
 from pathlib import Path
+
+import netlink
 
 COMMAND_DEADLINE_S = 30
 POLL_INTERVAL_S = 0.005
@@ -105,13 +108,18 @@ class Net:
         run("ip", "netns", "add", real)
         self._namespaces.append(real)
         self.names.append(name)
-        self.run(name, "sysctl", "-qw", "net.ipv6.conf.all.disable_ipv6=1",
-                 "net.ipv6.conf.default.disable_ipv6=1")
-        self.ip(name, "link", "set", "lo", "up")
+        with self.inside(name):
+            netlink.sysctl("net.ipv6.conf.all.disable_ipv6=1",
+                           "net.ipv6.conf.default.disable_ipv6=1")
+            netlink.up("lo")
         return real
 
     def real(self, name):
         return f"{self._stem}-{name}"
+
+    def inside(self, ns):
+        """A context: this thread is in the namespace, and sockets made meanwhile stay there."""
+        return netlink.inside(f"/run/netns/{self.real(ns)}")
 
     def enter(self, ns):
         """The words that go before a command to run it in a namespace."""
@@ -131,17 +139,17 @@ class Net:
         the wire shows what was sent.
         """
         queues_b = queues_b or queues
-        run("ip", "link", "add", if_a, "netns", self.real(ns_a),
+        size = ("mtu", mtu) if mtu else ()
+        run("ip", "link", "add", if_a, "netns", self.real(ns_a), *size,
             "numrxqueues", queues, "numtxqueues", queues, "type", "veth",
-            "peer", "name", if_b, "netns", self.real(ns_b),
+            "peer", "name", if_b, "netns", self.real(ns_b), *size,
             "numrxqueues", queues_b, "numtxqueues", queues_b)
         for ns, ifname in ((ns_a, if_a), (ns_b, if_b)):
-            if mtu:
-                self.ip(ns, "link", "set", ifname, "mtu", mtu)
-            if not offloads:
-                self.ethtool(ns, "-K", ifname, "tx", "off", "gro", "off", "gso", "off")
-            if up:
-                self.up(ns, ifname)
+            with self.inside(ns):
+                if not offloads:
+                    netlink.no_offloads(ifname)
+                if up:
+                    netlink.up(ifname)
         if up:
             self.wait_carrier(ns_a, if_a)
             self.wait_carrier(ns_b, if_b)
@@ -151,16 +159,24 @@ class Net:
         A queueing discipline on a sending veth end: a full ring then holds the sender back
         (AF_XDP sees EAGAIN), where without one the frame would be dropped.
         """
-        self.run(ns, "tc", "qdisc", "replace", "dev", ifname, "root", "pfifo")
+        with self.inside(ns):
+            netlink.replace_qdisc(ifname, "pfifo")
 
     def ethtool(self, ns, *argv):
         return self.run(ns, "ethtool", *argv)
 
-    def addr(self, ns, ifname, address):
-        self.ip(ns, "addr", "add", address, "dev", ifname)
+    def sysctl(self, ns, *settings):
+        """Each as "net.ipv4.ip_forward=1"."""
+        with self.inside(ns):
+            netlink.sysctl(*settings)
+
+    def addr(self, ns, ifname, address, nodad=False):
+        with self.inside(ns):
+            netlink.add_address(ifname, address, nodad)
 
     def up(self, ns, ifname):
-        self.ip(ns, "link", "set", ifname, "up")
+        with self.inside(ns):
+            netlink.up(ifname)
 
     def down(self, ns, ifname):
         self.ip(ns, "link", "set", ifname, "down")
@@ -171,11 +187,12 @@ class Net:
         return json.loads(done.stdout)[0] if done.returncode == 0 else None
 
     def mac(self, ns, ifname):
-        return self.link(ns, ifname)["address"]
+        with self.inside(ns):
+            return netlink.mac(ifname).hex(":")
 
     def wait_carrier(self, ns, ifname, deadline_s=5.0):
-        wait_for(lambda: (self.link(ns, ifname) or {}).get("operstate") == "UP",
-                 f"{ifname} in {ns} is up", deadline_s)
+        with self.inside(ns):
+            wait_for(lambda: netlink.is_up(ifname), f"{ifname} in {ns} is up", deadline_s)
 
     def ping(self, ns, address, count=1, interval_s=0.01, timeout_s=1):
         """How many of `count` echo requests were answered."""
@@ -427,17 +444,27 @@ class Daemon:
 
     def http(self, path="/metrics", deadline_s=5.0):
         """(status code, headers in lower case, body) of a GET to the metrics endpoint."""
+        try:
+            with self._metrics_socket(deadline_s) as sock:
+                connection = http.client.HTTPConnection("localhost")
+                connection.sock = sock
+                connection.request("GET", path)
+                answer = connection.getresponse()
+                body = answer.read().decode()
+        except (OSError, http.client.HTTPException) as error:
+            raise AssertionError(f"GET {path} of {self.metrics_listen}: {error!r}") from error
+        return answer.status, {k.lower(): v for k, v in answer.getheaders()}, body
+
+    def _metrics_socket(self, deadline_s):
         where = self.metrics_listen
-        curl = ["curl", "-sS", "-i", "--max-time", str(deadline_s)]
         if where.startswith("unix:"):
-            curl += ["--unix-socket", where[len("unix:"):], f"http://localhost{path}"]
-        else:
-            curl += [f"http://{where}{path}"]
-        done = self.net.run(self.ns, *curl)
-        head, _, body = done.stdout.replace("\r\n", "\n").partition("\n\n")
-        first, *rest = head.splitlines()
-        headers = {k.lower(): v for k, v in (line.split(": ", 1) for line in rest)}
-        return int(first.split()[1]), headers, body
+            sock = socket.socket(socket.AF_UNIX)
+            sock.settimeout(deadline_s)
+            sock.connect(where[len("unix:"):])
+            return sock
+        host, _, number = where.rpartition(":")
+        with self.net.inside(self.ns):
+            return socket.create_connection((host.strip("[]"), int(number)), deadline_s)
 
     def metrics(self):
         """{(name, ((label, value), …sorted)): number} of one scrape."""

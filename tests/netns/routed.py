@@ -45,12 +45,12 @@ class Routed:
         net.lossless("r", port)
         for ns, ifname, end in (("r", port, 1), (host, "h0", 2)):
             net.addr(ns, ifname, f"{self.ip4(host, end)}/24")
-            net.ip(ns, "addr", "add", f"{self.ip6(host, end)}/64", "dev", ifname, "nodad")
+            net.addr(ns, ifname, f"{self.ip6(host, end)}/64", nodad=True)
         net.ip(host, "route", "add", "default", "via", self.ip4(host, 1))
         net.ip(host, "-6", "route", "add", "default", "via", self.ip6(host, 1))
 
     def sysctl(self, ns, *settings):
-        self.net.run(ns, "sysctl", "-qw", *settings)
+        self.net.sysctl(ns, *settings)
 
     @staticmethod
     def port(host):

@@ -17,11 +17,9 @@ others use them, so a run may be void, and is then repeated a few times: when th
 keep up, which its own socket's counters say; or when a fill ring ran dry while the worker waited
 for its CPU for longer than the ring lasts, which the scheduler says.
 """
-import ctypes
 import json
 import os
 import socket
-import threading
 
 from lib import wait_for
 
@@ -31,23 +29,14 @@ VOID_RUNS = 3
 SINK_RING = "16384"
 RING = 2048  # frames of a fill ring (control/plan_worker.c, DEFAULT_RING_SIZE)
 FIRST = ("nice", "-n", "-20")
-CLONE_NEWNET = 0x40000000
 # Of the loss tests: they are about frames, and this machine stops processes for tens of ms.
 PATIENT = "stall_timeout = 5s\n"
 
 
 def in_ns(net, ns, function):
     """function()'s result; it runs in a namespace, and the sockets it opens stay there."""
-    result, libc = [], ctypes.CDLL(None, use_errno=True)
-
-    def body():
-        with open(f"/run/netns/{net.real(ns)}") as handle:
-            assert libc.setns(handle.fileno(), CLONE_NEWNET) == 0
-        result.append(function())
-    thread = threading.Thread(target=body)
-    thread.start()
-    thread.join()
-    return result[0]
+    with net.inside(ns):
+        return function()
 
 
 def ask(daemon, request):
