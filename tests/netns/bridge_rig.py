@@ -23,6 +23,7 @@ import struct
 from collections import Counter
 from dataclasses import dataclass
 
+import netlink
 from lib import wait_for
 from probe import inside
 from rig import ask
@@ -121,12 +122,9 @@ class Linux:
 
     def fdb(self):
         """{address: port} of what was learnt or is static."""
-        found = {}
-        for line in self.net.run("s", "bridge", "fdb", "show", "br", "br0").stdout.splitlines():
-            words = line.split()
-            if "permanent" not in words and words[1] == "dev":
-                found[words[0]] = int(words[2].removeprefix("p"))
-        return found
+        with self.net.inside("s"):
+            return {mac: int(port.removeprefix("p"))
+                    for (_, mac), port in netlink.bridge_entries().items()}
 
     def wait_link(self, port, up):
         def is_so():

@@ -15,18 +15,22 @@ import struct
 
 CLONE_NEWNET = 0x40000000
 
-RTM_NEWLINK, RTM_GETLINK, RTM_NEWADDR, RTM_NEWQDISC = 16, 18, 20, 36
-NLMSG_ERROR = 2
-NLM_F_REQUEST, NLM_F_ACK = 0x1, 0x4
+RTM_NEWLINK, RTM_GETLINK, RTM_NEWADDR, RTM_GETNEIGH, RTM_NEWQDISC = 16, 18, 20, 30, 36
+NLMSG_ERROR, NLMSG_DONE = 2, 3
+NLM_F_REQUEST, NLM_F_ACK, NLM_F_DUMP = 0x1, 0x4, 0x300
 NLM_F_REPLACE, NLM_F_EXCL, NLM_F_CREATE = 0x100, 0x200, 0x400
 NLMSG = struct.Struct("=IHHII")  # length, type, flags, sequence, port
 IFINFO = struct.Struct("=BxHiII")  # family, type, index, flags, change
 IFADDR = struct.Struct("=BBBBI")  # family, prefix length, flags, scope, index
 TCMSG = struct.Struct("=BxxxiIII")  # family, index, handle, parent, info
+NDMSG = struct.Struct("=BxxxiHBB")  # family, index, state, flags, type
 ATTR = struct.Struct("=HH")
 IFLA_IFNAME, IFLA_OPERSTATE = 3, 16
 IFA_ADDRESS, IFA_LOCAL = 1, 2
 IFA_F_NODAD = 0x02
+NDA_LLADDR, NDA_MASTER = 2, 9
+NUD_PERMANENT = 0x80
+AF_BRIDGE = 7
 TCA_KIND = 1
 TC_H_ROOT = 0xffffffff
 IFF_UP = 1
@@ -89,6 +93,22 @@ def _request(kind, flags, body):
     return answer
 
 
+def _dump(kind, body):
+    """The payload of every message of an answer in parts."""
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as sock:
+        sock.bind((0, 0))
+        sock.send(NLMSG.pack(NLMSG.size + len(body), kind, NLM_F_REQUEST | NLM_F_DUMP, 1, 0) + body)
+        while True:
+            data = sock.recv(65536)
+            while data:
+                length, answer, *_ = NLMSG.unpack_from(data)
+                if answer == NLMSG_DONE:
+                    return
+                assert answer != NLMSG_ERROR, data[:length].hex()
+                yield data[NLMSG.size:length]
+                data = data[(length + 3) & ~3:]
+
+
 def up(ifname):
     index = socket.if_nametoindex(ifname)
     _request(RTM_NEWLINK, NLM_F_ACK, IFINFO.pack(0, 0, index, IFF_UP, IFF_UP))
@@ -117,6 +137,18 @@ def replace_qdisc(ifname, kind):
     _request(RTM_NEWQDISC, NLM_F_ACK | NLM_F_CREATE | NLM_F_REPLACE,
              TCMSG.pack(0, socket.if_nametoindex(ifname), 0, TC_H_ROOT, 0)
              + _attr(TCA_KIND, kind.encode() + b"\0"))
+
+
+def bridge_entries():
+    """{(bridge, MAC): port} of what bridges here have learnt or were told, their own left out."""
+    found, names = {}, dict(socket.if_nameindex())
+    for message in _dump(RTM_GETNEIGH, NDMSG.pack(AF_BRIDGE, 0, 0, 0, 0)):
+        _, index, state, *_ = NDMSG.unpack_from(message)
+        attrs = dict(_attrs(message[NDMSG.size:]))
+        if NDA_MASTER in attrs and not state & NUD_PERMANENT:
+            bridge = names.get(struct.unpack("=I", attrs[NDA_MASTER])[0])
+            found[bridge, attrs[NDA_LLADDR].hex(":")] = names.get(index)
+    return found
 
 
 def _interface_ioctl(ifname, request, argument=0):
