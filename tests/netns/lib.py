@@ -34,6 +34,7 @@ import threading
 import time
 from pathlib import Path
 
+import echo
 import netlink
 
 COMMAND_DEADLINE_S = 30
@@ -196,10 +197,8 @@ class Net:
 
     def ping(self, ns, address, count=1, interval_s=0.01, timeout_s=1):
         """How many of `count` echo requests were answered."""
-        done = self.run(ns, "ping", "-n", "-q", "-c", count, "-i", interval_s, "-W", timeout_s,
-                        address, check=False)
-        match = re.search(r"(\d+) (?:packets )?received", done.stdout)
-        return int(match.group(1)) if match else 0
+        with self.inside(ns):
+            return echo.ping(address, count, interval_s, timeout_s)
 
     # --- processes -----------------------------------------------------------------------------
 
