@@ -27,13 +27,15 @@ import itertools
 import select
 import socket
 import struct
+import subprocess
+import tempfile
 import time
 from collections import Counter
 from dataclasses import dataclass, field
 
 import router_masks
 from probe import inside
-from router_topology import HOST_MAC, MTU, NUMBER, ROUTER_MAC, WIRES, batch
+from router_topology import HOST_MAC, MTU, NUMBER, ROUTER_MAC, WIRES
 from wire import PACKET_AUXDATA, PACKET_QDISC_BYPASS, SO_RCVBUFFORCE, SOL_PACKET, with_tag
 
 ETH_P_ALL = 0x0003
@@ -266,16 +268,46 @@ class Kernel:
         pass
 
 
-def _shell(ns):
-    return lambda net, lines: net.run(ns, "sh", "-ec", "\n".join(lines))
+class IpBatch:
+    """iproute2 in a namespace, one process for all lines: started for each, it takes most of the time."""
+
+    LAST = "link show dev lo"  # lo's second line says that it, and so all before it, has been done
+    DONE = "link/loopback"
+
+    def __init__(self, net, ns):
+        self._net, self._ns, self._process, self._errors = net, ns, None, tempfile.TemporaryFile("w+")
+
+    def run(self, lines):
+        """Runs lines, each of which must succeed."""
+        if not self._process:
+            self._process = self._net.popen(self._ns, "stdbuf", "-oL", "ip", "-batch", "-", text=True,
+                                            stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                            stderr=self._errors)
+        self._process.stdin.write("\n".join([*lines, self.LAST, ""]))
+        self._process.stdin.flush()
+        for said in self._process.stdout:
+            if self.DONE in said:
+                return
+        self._process.wait()
+        self._process = None
+        self._errors.seek(0)
+        raise AssertionError(f"ip -batch in {self._ns}: {lines}: {self._errors.read()}")
+
+    def close(self):
+        if self._process:
+            self._process.stdin.close()
+            self._process.wait()
+        self._errors.close()
+
+
+# Which words at the beginning of a command are left out, and which method of Rig does the rest.
+COMMANDS = {"ip ": "_ip", "sysctl -qw ": "_sysctl", "h: ": "_shell_in_h", "": "_shell_in_r"}
 
 
 def _place(command):
-    """Which of COMMANDS runs it. (ip -batch knows no options in a line.)"""
-    return command[:3] if command[:3] in COMMANDS and not command.startswith("ip -") else ""
-
-
-COMMANDS = {"ip ": lambda net, lines: batch(net, "r", lines), "h: ": _shell("h"), "": _shell("r")}
+    """The key in COMMANDS. (ip -batch knows no options in a line.)"""
+    return next(place for place in COMMANDS
+                if command.startswith(place) and not command.startswith("ip -") or not place)
 
 
 class Rig:
@@ -283,17 +315,31 @@ class Rig:
 
     def __init__(self, net, engine):
         self.net, self.engine, self.taps, self.markers = net, engine, Taps(net), Markers()
+        self._batch = IpBatch(net, "r")
         self._seen = []   # (wire, frame) of the case that runs, markers left out
         self._tokens = set()  # (wire, token) that have arrived
         self._answered = False
 
     def close(self):
         self.taps.close()
+        self._batch.close()
         self.engine.close()
 
     def _commands(self, commands):
         for place, lines in itertools.groupby(commands, _place):
-            COMMANDS[place](self.net, [line.removeprefix(place) for line in lines])
+            getattr(self, COMMANDS[place])([line.removeprefix(place) for line in lines])
+
+    def _ip(self, lines):
+        self._batch.run(lines)
+
+    def _sysctl(self, lines):
+        self.net.sysctl("r", *(setting for line in lines for setting in line.split()))
+
+    def _shell_in_h(self, lines):
+        self.net.run("h", "sh", "-ec", "\n".join(lines))
+
+    def _shell_in_r(self, lines):
+        self.net.run("r", "sh", "-ec", "\n".join(lines))
 
     def _settle(self, commands):
         missed = self.engine.settle(commands)
