@@ -133,7 +133,7 @@ class Steady(threading.Thread):
             self.rx.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 22)
             self.rx.bind(("0.0.0.0", self.PORT))
         self.rx.setblocking(False)
-        self.sent = 0
+        self.sent, self.sent_at = 0, []  # monotonic seconds, by number
         self.refused = {}  # errno of an ICMP error -> monotonic seconds of the first
         self.got = set()
         self._over = threading.Event()
@@ -143,6 +143,7 @@ class Steady(threading.Thread):
         while not self._over.is_set():
             try:
                 self.tx.sendto(struct.pack("!I", self.sent), (self.address, self.PORT))
+                self.sent_at.append(time.monotonic())
                 self.sent += 1
             except OSError as error:  # ICMP's, about an earlier one; this one was not sent
                 self.refused.setdefault(error.errno, time.monotonic())
