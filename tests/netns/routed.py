@@ -5,7 +5,7 @@ Hosts around a router: the bench of the router's tests about neighbours, faults 
     a: h0 ──── pa [ r: sluiced ] pb ──── h0 :b          10.77.N.1 / fd77:N::1 is r's, .2 the host's
 
 N is the number of the host, from 1. Every host has h0 alone and a default route by r. The daemon's
-ports are called like its hosts. IPv6 addresses skip DAD.
+ports are called like its hosts. There is no DAD.
 """
 import json
 import socket
@@ -21,6 +21,11 @@ FORWARDING = ("net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1",
               "net.ipv4.conf.all.rp_filter=0", "net.ipv4.conf.default.rp_filter=0")
 
 
+# Without the wait for DAD, of one or two seconds: r asks for neighbours from its link-local address.
+IPV6 = ("net.ipv6.conf.default.accept_dad=0", "net.ipv6.conf.default.dad_transmits=0",
+        "net.ipv6.conf.default.router_solicitations=0",
+        "net.ipv6.conf.all.disable_ipv6=0", "net.ipv6.conf.default.disable_ipv6=0")
+
 IP_RECVERR = 11  # ICMP errors are told to sockets that are not connected, too
 
 
@@ -30,16 +35,14 @@ class Routed:
     def __init__(self, net, hosts=("a", "b"), queues=1, sysctls=()):
         self.net, self.hosts, self.daemon = net, list(hosts), None
         net.ns("r")
-        self.sysctl("r", "net.ipv6.conf.all.disable_ipv6=0", "net.ipv6.conf.default.disable_ipv6=0",
-                    *FORWARDING, *sysctls)
+        self.sysctl("r", *IPV6, *FORWARDING, *sysctls)
         for host in hosts:
             self._add_host(host, queues)
 
     def _add_host(self, host, queues):
         net, port = self.net, self.port(host)
         net.ns(host)
-        self.sysctl(host, "net.ipv6.conf.all.disable_ipv6=0",
-                    "net.ipv6.conf.default.disable_ipv6=0")
+        self.sysctl(host, *IPV6)
         net.veth(host, "h0", "r", port, queues=queues)
         net.lossless(host, "h0")
         net.lossless("r", port)
