@@ -23,7 +23,7 @@ TAIL_LINES = 40
 
 # Seconds a suite may take on the 2-CPU development machine (design.md §7). Printed, not enforced: a test that hangs is
 # ended by its own timeout, and pytest as a whole after PATIENCE times the budget.
-BUDGET = {"check": 30, "unit": 30, "fuzz": 30, "bpf": 60, "service": 60, "netns": 240, "sanitize": 180}
+BUDGET = {"check": 30, "unit": 30, "fuzz": 30, "bpf": 60, "service": 60, "netns": 240, "route": 300, "sanitize": 180}
 PATIENCE = 4
 
 SANITIZER_ENV = {
@@ -193,8 +193,9 @@ def suite_meson(name):
     return lambda full: run_meson(BUILD, name)
 
 
-def suite_netns(full):
-    return run_pytest(BUILD, "netns", [], None if full else PATIENCE * BUDGET["netns"])
+def suite_pytest(name, part):
+    """tests/netns in two parts, each with a budget of its own; conftest.py says which file is in which."""
+    return lambda full: run_pytest(BUILD, name, ["--part=" + part], None if full else PATIENCE * BUDGET[name])
 
 
 def suite_sanitize(full):
@@ -225,7 +226,8 @@ SUITES = {
     "fuzz": suite_meson("fuzz"),
     "bpf": suite_meson("bpf"),
     "service": suite_meson("service"),
-    "netns": suite_netns,
+    "netns": suite_pytest("netns", "packet"),
+    "route": suite_pytest("route", "route"),
     "sanitize": suite_sanitize,
 }
 

@@ -15,10 +15,23 @@ from lib import Net, ensure_bpffs, run
 
 REQUIRE_ALL = os.environ.get("SLUICE_REQUIRE") == "all"
 EXIT_SKIPPED = 77
+ROUTE_FILE = re.compile(r"test_(route|router|bridge|policy)(_\w+)?\.py")
 
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "sanitizer: also run with ASan and UBSan (tools/test)")
+
+
+def pytest_addoption(parser):
+    parser.addoption("--part", choices=("packet", "route"),
+                     help="only the tests of routers, bridges and policy (route), or only all others")
+
+
+def pytest_ignore_collect(collection_path, config):
+    part, name = config.getoption("part"), collection_path.name
+    if part and name.startswith("test_"):
+        return bool(ROUTE_FILE.fullmatch(name)) != (part == "route") or None
+    return None
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -162,6 +162,7 @@ def test_link_local_groups_reach_the_kernel_and_no_other_wire(net):
         assert rig.cross(1, raw("01:80:c2:00:00:01", X[1])) == []
 
 
+@pytest.mark.sanitizer
 def test_a_reload_that_adds_a_port_keeps_what_was_learnt(net):
     with switch(net, ports=PORTS[:3]) as rig:
         for port in PORTS[:3]:
@@ -197,6 +198,7 @@ def test_static_entries_are_reloaded(net):
         assert rig.cross(0, raw(STATIC_MAC, X[0])) == others(0)
 
 
+@pytest.mark.sanitizer
 def test_after_a_storm_the_books_balance(net):
     """Random frames from all ports at once, some rings full, links flapping: every frame has a fate."""
     rng = random.Random(7)

@@ -115,6 +115,7 @@ def test_a_port_leaves_and_comes_back(net):
     bridged.all_talk()
 
 
+@pytest.mark.sanitizer
 def test_keys_are_taken_over_at_once(net):
     bridged = Bridged(net)
     daemon = bridged.daemon
@@ -136,6 +137,7 @@ def test_keys_are_taken_over_at_once(net):
     bridged.books()
 
 
+@pytest.mark.sanitizer
 def test_the_host_on_its_bridge(net):
     """A TAP per port while an address is there, none before and after; no port is rebuilt."""
     hosted = {host: {"take_host_traffic": "yes"} for host in HOSTS}

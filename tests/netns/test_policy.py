@@ -78,6 +78,7 @@ def noticed(daemon, kinds):
     return time.monotonic() - begun
 
 
+@pytest.mark.sanitizer
 @pytest.mark.parametrize("kind, on, off", CASES, ids=[case[0] for case in CASES])
 def test_policy_that_comes_and_goes(router, kind, on, off):
     daemon = router.daemon("r", CONFIG)

@@ -94,6 +94,7 @@ def test_a_frame_is_changed_as_a_router_changes_it(routed):
     assert routed.forwarded("a") - before == len(sent)
 
 
+@pytest.mark.sanitizer
 def test_the_first_packet_resolves_its_neighbour_by_hand_back(routed):
     routed.net.ip("r", "neigh", "flush", "dev", "pb")
     wait_for(lambda: ask(routed.daemon, "show neighbours") and
@@ -127,6 +128,7 @@ def by_worker(routed, address):
     return reaches(routed, address) and routed.forwarded("a") > before
 
 
+@pytest.mark.sanitizer
 def test_routes_are_followed(net):
     routed = Routed(net, hosts=("a", "b", "c"))
     routed.start()
@@ -181,6 +183,7 @@ def test_a_link_that_goes_and_comes(routed):
     wait_for(lambda: by_worker(routed, routed.ip4("b")), "forwarded by the worker again")
 
 
+@pytest.mark.sanitizer
 def test_a_device_that_goes_and_comes(net):
     routed = Routed(net)
     routed.start()
@@ -242,6 +245,7 @@ def test_start_stop_and_death_under_traffic(net):
     routed.books()
 
 
+@pytest.mark.sanitizer
 def test_a_port_comes_and_goes_by_reload(net):
     """The others are rebuilt, since the group is another; the kernel forwards meanwhile."""
     routed = Routed(net, hosts=("a", "b", "c"))

@@ -144,6 +144,7 @@ def test_sluice_against_kernel(rig):
     assert sluice.engine.books().sum("sluice_handed_back_total", reason="mtu") >= len(CASES)
 
 
+@pytest.mark.sanitizer
 def test_sluice_against_kernel_mutated(rig):
     kernel, sluice = rig(), rig(Sluice)
     assert hunt(kernel, sluice, mutants(CASES, MUTANTS, mutant_seed())) == []

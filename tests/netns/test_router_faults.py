@@ -89,6 +89,7 @@ def routed(net):
     return routed
 
 
+@pytest.mark.sanitizer
 def test_a_storm_of_routes_costs_stable_prefixes_nothing(routed):
     before = routed.daemon.metric("sluice_route_changes_total")
     redirected = routed.verdict("a", "redirect")
