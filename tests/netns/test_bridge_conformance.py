@@ -5,6 +5,7 @@ once by Sluice, must come out of the same ports and be learnt behind the same (b
 how). What is not the same is in bridge_cases.KNOWN, with its reason, and nothing else is.
 """
 import os
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -38,13 +39,25 @@ def run(label, make_switch, cases=bridge_cases.CASES):
 
 
 @pytest.fixture(scope="module")
-def linux_results():
-    return run("linux", bridge_rig.Linux)
+def linux_runs(one_cpu):
+    """
+    {name: results} of Linux's bridge, at the same time: what they do is to wait, for Linux tells a bridge
+    that a port has lost its carrier once a second (linkwatch).
+    """
+    switches = {"linux": bridge_rig.Linux, "again": bridge_rig.Linux,
+                "snooping": lambda net: bridge_rig.Linux(net, snooping=1)}
+    with ThreadPoolExecutor() as pool:
+        started = {name: pool.submit(run, name, make) for name, make in switches.items()}
+    return {name: future.result() for name, future in started.items()}
 
 
-def test_linux_against_linux(linux_results):
-    again = run("again", bridge_rig.Linux)
-    assert bridge_rig.differences(linux_results, again, ("first", "second")) == {}
+@pytest.fixture(scope="module")
+def linux_results(linux_runs):
+    return linux_runs["linux"]
+
+
+def test_linux_against_linux(linux_results, linux_runs):
+    assert bridge_rig.differences(linux_results, linux_runs["again"], ("first", "second")) == {}
 
 
 def test_a_switch_with_a_fault_is_caught(linux_results):
@@ -58,9 +71,9 @@ def test_a_switch_with_a_fault_is_caught(linux_results):
     assert set(bridge_rig.differences(faulty, linux_results, ("faulty", "right"))) == wanted
 
 
-def test_snooping_without_a_querier_floods_as_well(linux_results):
+def test_snooping_without_a_querier_floods_as_well(linux_results, linux_runs):
     """Sluice does not snoop: it is a bridge with mcast_snooping = 0, and as good as one with 1."""
-    snooping = run("snooping", lambda net: bridge_rig.Linux(net, snooping=1))
+    snooping = linux_runs["snooping"]
     for out, _ in snooping.values():
         for frames in out.values():
             for frame in [f for f in frames if f.startswith(IGMP_OF_BR0)]:
