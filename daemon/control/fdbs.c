@@ -28,7 +28,15 @@ struct bridge {
 	uint64_t filled_at_ns;
 	uint32_t tokens; /* addresses that may be learnt in this second */
 	uint64_t n_learned, n_moved, n_aged, n_refused;
+	uint64_t n_moved_before; /* a second ago */
+	struct move {
+		uint8_t mac[6];
+		uint16_t from, to;
+	} last_move;
 };
+
+/* So many moves in a second are no stations that roam. */
+#define LOOP_MOVES_PER_S 100
 
 /* A database that workers may still be reading. */
 struct old_fdb {
@@ -269,7 +277,7 @@ static int plan_bridge(struct fdbs *fdbs, struct bridge *bridge, const struct ta
 		bridge->filled_at_ns = was->filled_at_ns;
 		bridge->tokens = was->tokens;
 		bridge->n_learned = was->n_learned;
-		bridge->n_moved = was->n_moved;
+		bridge->n_moved = bridge->n_moved_before = was->n_moved;
 		bridge->n_aged = was->n_aged;
 		bridge->n_refused = was->n_refused;
 		if (can_keep_fdb(bridge, was)) {
@@ -380,6 +388,14 @@ static void fill_bucket(struct bridge *bridge, uint64_t now_ns)
 	}
 }
 
+static void note_move(struct bridge *bridge, const uint8_t mac[6], uint16_t from, uint16_t to)
+{
+	bridge->n_moved++;
+	memcpy(bridge->last_move.mac, mac, sizeof(bridge->last_move.mac));
+	bridge->last_move.from = from;
+	bridge->last_move.to = to;
+}
+
 static void learn(struct bridge *bridge, const uint8_t mac[6], uint16_t port, uint32_t now_s)
 {
 	uint16_t was = fdb_lookup(bridge->fdb, mac);
@@ -396,8 +412,10 @@ static void learn(struct bridge *bridge, const uint8_t mac[6], uint16_t port, ui
 	r = fdb_put(bridge->fdb, mac, port, false, now_s);
 	if (r == -ENOSPC)
 		bridge->n_refused++;
+	else if (r == 0 && was == FDB_NO_PORT)
+		bridge->n_learned++;
 	else if (r == 0)
-		*(was == FDB_NO_PORT ? &bridge->n_learned : &bridge->n_moved) += 1;
+		note_move(bridge, mac, was, port);
 }
 
 static void drain_ring(struct fdbs *fdbs, struct learn_ring *ring, uint32_t now_s)
@@ -449,6 +467,23 @@ void fdbs_port_down(struct fdbs *fdbs, uint32_t place, uint64_t now_ns)
 	(void)fdb_flush_port(bridge->fdb, (uint16_t)place, false);
 }
 
+/* There is no spanning tree here: a loop shows as addresses that are everywhere at once. */
+static void tell_of_loop(struct bridge *bridge)
+{
+	const struct move *move = &bridge->last_move;
+	uint64_t n = bridge->n_moved - bridge->n_moved_before;
+
+	bridge->n_moved_before = bridge->n_moved;
+	if (n < LOOP_MOVES_PER_S)
+		return;
+	log_warning("bridge %s: %llu moves in a second, the last of %02x:%02x:%02x:%02x:%02x:%02x "
+		    "from %s to %s: a loop between ports?",
+		    bridge->config.name, (unsigned long long)n, move->mac[0], move->mac[1],
+		    move->mac[2], move->mac[3], move->mac[4], move->mac[5],
+		    bridge->port_names[move->from % ROUTE_MAX_PORTS],
+		    bridge->port_names[move->to % ROUTE_MAX_PORTS]);
+}
+
 void fdbs_age(struct fdbs *fdbs, uint64_t now_ns)
 {
 	for (uint32_t i = 0; i < fdbs->n_bridges; i++) {
@@ -457,6 +492,7 @@ void fdbs_age(struct fdbs *fdbs, uint64_t now_ns)
 
 		if (seconds(now_ns) > ageing_s)
 			bridge->n_aged += fdb_age(bridge->fdb, seconds(now_ns) - ageing_s);
+		tell_of_loop(bridge);
 	}
 	free_old(fdbs);
 }

@@ -9,6 +9,7 @@
 #include "net/fdb.h"
 #include "unit.h"
 #include "util/clock.h"
+#include "util/log.h"
 
 #define NS (5000 * NSEC_PER_SEC) /* now */
 
@@ -133,6 +134,29 @@ static void test_reports_of_all_workers_are_learnt(void **state)
 	assert_int_equal(report_of(w).n_moved, 1);
 	assert_int_equal(report_of(w).n_entries, 2);
 	assert_int_equal(report_of(w).n_refused, 0);
+	world_end(w);
+}
+
+/* Two cables between the same switches: every station is behind both ports at once. */
+static void test_a_loop_is_told_of_once_a_second(void **state)
+{
+	struct world *w = world();
+	uint64_t before = log_count(LOG_LEVEL_WARNING);
+
+	for (unsigned i = 0; i < 50; i++) {
+		report(w, 0, 1, i % 2);
+		fdbs_drain(w->fdbs, NS);
+	}
+	fdbs_age(w->fdbs, 2 * NS);
+	assert_int_equal(log_count(LOG_LEVEL_WARNING), before);
+	for (unsigned i = 0; i < 200; i++) {
+		report(w, 0, 1, i % 2);
+		fdbs_drain(w->fdbs, 2 * NS);
+	}
+	fdbs_age(w->fdbs, 3 * NS);
+	assert_int_equal(log_count(LOG_LEVEL_WARNING), before + 1);
+	fdbs_age(w->fdbs, 4 * NS);
+	assert_int_equal(log_count(LOG_LEVEL_WARNING), before + 1);
 	world_end(w);
 }
 
@@ -398,6 +422,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_reports_of_all_workers_are_learnt),
+		cmocka_unit_test(test_a_loop_is_told_of_once_a_second),
 		cmocka_unit_test(test_draining_asks_to_be_woken),
 		cmocka_unit_test(test_a_report_by_the_places_of_before_is_not_learnt),
 		cmocka_unit_test(test_the_learning_limit_is_a_second_s_worth),
