@@ -232,7 +232,9 @@ static enum ctl_exit ask_mac(const struct ctl *ctl, const char *port, uint8_t ma
 	}
 	json_object_put(answer);
 	if (status != CTL_OK)
-		(void)refuse(port, "no such port, or it has no address");
+		(void)refuse(
+			port,
+			"no such port, or it has no address (explain packet PORT src=… dst=…)");
 	return status;
 }
 
