@@ -446,13 +446,20 @@ void crew_free_worker(struct engine *engine, struct live_worker *worker)
 	free_worker(worker);
 }
 
+static void forget_port(struct live_worker *worker, const struct live_port *port)
+{
+	for (struct live_lane *lane = worker->held; lane; lane = lane->next_held) {
+		if (lane->port == port)
+			lane->port = NULL;
+	}
+}
+
 void crew_forget_port(struct engine *engine, const struct live_port *port)
 {
 	for (uint32_t w = 0; w < engine_n_workers(engine); w++) {
-		for (struct live_lane *lane = engine->workers[w]->held; lane;
-		     lane = lane->next_held) {
-			if (lane->port == port)
-				lane->port = NULL;
-		}
+		if (engine->workers[w])
+			forget_port(engine->workers[w], port);
 	}
+	for (struct live_worker *left = engine->left_behind; left; left = left->next_left)
+		forget_port(left, port);
 }

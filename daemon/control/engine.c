@@ -156,8 +156,10 @@ static void end_workers(struct engine *engine, const struct next *next, uint32_t
 		may_free = engine_tell_tables(engine, leaving) == 0;
 	for (uint32_t i = 0; i < engine_n_workers(engine); i++) {
 		/* What the tables may still look at is leaked: the only safe thing left. */
-		if (leaving[i] && (may_free || !engine->workers[i]->reads_tables))
+		if (leaving[i] && (may_free || !engine->workers[i]->reads_tables)) {
 			crew_free_worker(engine, engine->workers[i]);
+			engine->workers[i] = NULL; /* ports that leave with it ask all of them */
+		}
 	}
 }
 
