@@ -156,12 +156,20 @@ static void publish_all(struct engine *engine)
 		port_free_retired(engine);
 }
 
-/* Ports that go on may need one now, or none any more, or one for longer frames. */
+/*
+ * Ports that go on may need one now, or none any more. One that cannot have it is built anew, which
+ * says why, and leaves its frames to the kernel meanwhile: it would drop those that are this
+ * host's.
+ */
 static void mend_taps(struct engine *engine, const bool *due)
 {
 	for (uint32_t i = 0; i < engine_n_ports(engine); i++) {
-		if (!due[i] && engine->ports[i]->is_attached && engine->plan->ports[i].is_present)
-			(void)port_mend_tap(engine, i);
+		struct live_port *port = engine->ports[i];
+
+		if (due[i] || !port->is_attached || !engine->plan->ports[i].is_present)
+			continue;
+		if (port_mend_tap(engine, i) < 0)
+			port->retry_at_ns = clock_now_ns();
 	}
 }
 

@@ -31,8 +31,8 @@
  *	-ENOSPC  add: the lookup structure is full
  *	-EAGAIN  add: until what is retired has been reclaimed
  * A delete of a prefix that is there never fails: a route that is gone must not be used. Where it
- * has no room to retire or to copy, it leaves a piece larger than need be, or one that is empty:
- *the next reclaim takes the empty ones out.
+ * has no room to retire or to copy, it leaves a piece larger than need be, or one that is empty;
+ * the next reclaim takes the empty ones out.
  */
 #pragma once
 
