@@ -10,10 +10,10 @@
  * A node stands for 256 entries (next hop, child, or nothing), of which neighbours that are
  * ruled by the same prefix are stored once: a bitmap tells where a new entry begins, and the
  * number of bits up to the address byte is the index of its entry. That is Degermark's
- * compression ("Small Forwarding Tables for Fast Routing Lookups", SIGCOMM 1997) with Poptrie's
- *population count (Asai and Ohara, SIGCOMM 2015). A bucket is one cache line, its prefixes (up to
- * /64) compared at once; it saves the chain of nodes that a lone /48 would need, as path
- *compression does in a Patricia trie, without ending in a single prefix.
+ * compression ("Small Forwarding Tables for Fast Routing Lookups", SIGCOMM 1997) with
+ * Poptrie's population count (Asai and Ohara, SIGCOMM 2015). A bucket is one cache line, its
+ * prefixes (up to /64) compared at once; it saves the chain of nodes that a lone /48 would
+ * need, as path compression does in a Patricia trie, without ending in a single prefix.
  *
  * Why this one. DPDK's trie (rte_fib6, same strides) takes 512 or 1024 bytes per node, and pushes
  * each next hop down into every node below: 250,000 prefixes are hundreds of MiB, and each step a
