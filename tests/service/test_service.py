@@ -140,7 +140,7 @@ def test_one_hung_worker_is_enough_for_the_watchdog(host):
         pass
     host.wait_restarted(pid)
     # Whichever notices first: the watchdog's timer, or a link event that had news for the worker and waited for it.
-    assert (host.said("worker sluice-w0 has not moved", LOG_WARNING)
+    assert (host.said("the thread sluice-w0 has not moved", LOG_WARNING)
             or host.said("worker 0: does not respond, abandoning it", LOG_ERR)), host.describe()
     assert host.said("Watchdog timeout")
     host.cross()
