@@ -394,6 +394,42 @@ static uint32_t first_owned_queue(const struct plan_port *plan_port)
 	return 0;
 }
 
+/*
+ * Intel's 1 Gb/s drivers tell the NIC the size of a buffer in KiB, rounded down, and do not know
+ * frames of several buffers in zero-copy mode: of 2048 bytes less the headroom 1024 are left, and
+ * what is longer arrives as two frames, the second of which is anything but a frame. Tried with
+ * igb of 7.2. Frames of 4096 bytes leave more than its greatest MTU for XDP.
+ */
+static bool cuts_frames(const struct plan_port *plan_port, uint32_t frame_size_bytes)
+{
+	static const char *const drivers[] = {"igb", "igc"};
+
+	for (unsigned i = 0; i < ARRAY_SIZE(drivers); i++) {
+		if (strcmp(plan_port->link.driver, drivers[i]) == 0)
+			return frame_size_bytes < 4096;
+	}
+	return false;
+}
+
+/* 1: zero-copy is not for this port; -errno: and it asked for it by name. */
+static int refuse_cutting(struct live_port *port, const struct plan_port *plan_port,
+			  uint32_t frame_size_bytes)
+{
+	if (!cuts_frames(plan_port, frame_size_bytes))
+		return 0;
+	if (plan_port->conf->mode == CONF_MODE_ZEROCOPY) {
+		port_set_problem(port,
+				 "mode = zerocopy: driver %s of %s would cut what is longer than "
+				 "1024 bytes in two; set frame_size = 4096, or mode = copy or auto",
+				 plan_port->link.driver, port->interface);
+		return -EOPNOTSUPP;
+	}
+	log_warning("port %s: driver %s of %s would cut what is longer than 1024 bytes in two in "
+		    "zero-copy mode, continuing in copy mode; set frame_size = 4096 for zero-copy",
+		    port->name, plan_port->link.driver, port->interface);
+	return 1;
+}
+
 int port_settle_mode(struct engine *engine, uint32_t index)
 {
 	const struct plan_port *plan_port = &engine->plan->ports[index];
@@ -408,6 +444,11 @@ int port_settle_mode(struct engine *engine, uint32_t index)
 	if (wanted == CONF_MODE_COPY) {
 		port->mode = XSK_MODE_COPY;
 		return 0;
+	}
+	r = refuse_cutting(port, plan_port, engine->plan->frame_size_bytes);
+	if (r != 0) {
+		port->mode = XSK_MODE_COPY;
+		return MIN(r, 0);
 	}
 	r = probe_zerocopy(port, plan_port, first_owned_queue(plan_port));
 	if (r == -EBUSY) {

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""igb of kernel 7.2: zero-copy, true RSS, and a link that is retrained whenever a program is attached."""
+"""
+igb of kernel 7.2: zero-copy, true RSS, and a link that is retrained whenever a program is attached.
+Zero-copy needs frames of 4096 bytes: the NIC is told the size of a buffer in KiB, rounded down.
+"""
 import pytest
 
 from guest import wire
@@ -7,6 +10,7 @@ from guest import wire
 GUEST = {"kernel": "7.2", "nic": "igb"}
 # Fewer than the NIC's 256 descriptors: a guest that is not scheduled for a while loses none.
 PACED = ("--count", 200, "--rate", 1000, "--bidirectional", "--idle-timeout", "2s")
+BIG = "frame_size = 4096"
 
 
 def start(guest, config):
@@ -18,7 +22,7 @@ def start(guest, config):
                                          ("auto", "copy", ["zerocopy", "copy"]),
                                          ("copy", "generic", ["copy", "generic"])])
 def test_modes(guest, a, b, modes):
-    start(guest, wire(a={"mode": a}, b={"mode": b}))
+    start(guest, wire(BIG, a={"mode": a}, b={"mode": b}))
     assert [guest.port(p)["mode"] for p in "ab"] == modes
     guest.crosses(*PACED)
     metrics = guest.wait_quiet()
@@ -27,6 +31,25 @@ def test_modes(guest, a, b, modes):
     assert metrics.total("sluice_queue_copied_packets_total") == (forwarded if is_mixed else 0)
     guest.stop()
     assert guest.run("ethtool -k n0").count("rx-vlan-offload: on") == 1, "offload not restored"
+
+
+@pytest.mark.parametrize("daemon, mode", [("", "copy"), (BIG, "zerocopy")])
+def test_long_frames_arrive_whole(guest, daemon, mode):
+    """With frames of 2048 bytes 1792 are left behind the headroom, and the NIC would be told 1024."""
+    start(guest, wire(daemon))
+    assert [guest.port(p)["mode"] for p in "ab"] == [mode, mode]
+    assert ("would cut what is longer than 1024 bytes in two" in guest.daemon_log()) is (mode == "copy")
+    for size in (1024, 1025, 1514):
+        guest.crosses(*PACED, "--size", size)
+    guest.wait_quiet()
+    guest.stop()
+
+
+def test_zerocopy_that_would_cut_is_refused_by_name(guest):
+    guest.start(wire(a={"mode": "zerocopy"}), ready=False)
+    guest.wait_end(status=1)
+    assert "mode = zerocopy: driver igb of n0 would cut what is longer than 1024 bytes in two; " \
+           "set frame_size = 4096" in guest.daemon_log()
 
 
 def test_rss_spreads(guest):
