@@ -30,7 +30,7 @@ def switch(guest):
 
 
 def config(a="", third=False):
-    text = "[bridge br]\n" + "".join(
+    text = "frame_size = 4096\n[bridge br]\n" + "".join(
         f"[port {name}]\ninterface = {interface}\nforward = bridge br\nstall_timeout = 5s\n{more}\n"
         for name, interface, more in (("a", "n0", a), ("b", "n1", "")))
     return text + ("[port c]\ninterface = pc\nforward = bridge br\nstall_timeout = 5s\n" if third else "")
