@@ -7,7 +7,8 @@
  * Asking for a table makes the kernel create it and send every packet through it from then on. So
  * only those are asked for that stand: by the hook dump, where each has its priority, or by
  * ip_tables_names, which is root's. Where neither can be read the tables are not known, and the
- * family is the kernel's.
+ * family is the kernel's unless the module of no table is loaded: Debian 12's kernel has no hook
+ * dump, and there ip_tables alone, without any table, may be loaded by whoever looks for it.
  *
  * Table nat is in no hook dump: what stands there is NAT itself, which asks the table about new
  * connections only. These need connection tracking, which has a function of its own.
@@ -21,6 +22,7 @@
 #include <linux/netfilter_ipv6/ip6_tables.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <unistd.h>
 /* clang-format on */
 
 #include "control/policy_internal.h"
@@ -53,14 +55,15 @@ int policy_xt_table(int32_t priority)
 static const struct family {
 	const char *names_path;
 	const char *tool;
+	const char *prefix; /* of its modules: ip_tables, iptable_filter */
 	size_t target_offset, next_offset, entry_size;
 	int level;
 	uint8_t nfproto;
 } families[] = {
-	{"/proc/thread-self/net/ip_tables_names", "iptables",
+	{"/proc/thread-self/net/ip_tables_names", "iptables", "ip",
 	 offsetof(struct ipt_entry, target_offset), offsetof(struct ipt_entry, next_offset),
 	 sizeof(struct ipt_entry), SOL_IP, NFPROTO_IPV4},
-	{"/proc/thread-self/net/ip6_tables_names", "ip6tables",
+	{"/proc/thread-self/net/ip6_tables_names", "ip6tables", "ip6",
 	 offsetof(struct ip6t_entry, target_offset), offsetof(struct ip6t_entry, next_offset),
 	 sizeof(struct ip6t_entry), SOL_IPV6, NFPROTO_IPV6},
 };
@@ -221,6 +224,24 @@ static int list_named(const struct family *family, char names[MAX_TABLES][XT_TAB
 	return n;
 }
 
+/* Built into the kernel, neither has an entry in /sys; a table is never built in alone. */
+static bool may_stand(const struct family *family)
+{
+	static const char *const tables[] = {"filter", "mangle", "nat", "raw", "security"};
+	char path[64];
+
+	(void)snprintf(path, sizeof(path), "/sys/module/%s_tables", family->prefix);
+	if (access(path, F_OK) < 0)
+		return true;
+	for (unsigned i = 0; i < ARRAY_SIZE(tables); i++) {
+		(void)snprintf(path, sizeof(path), "/sys/module/%stable_%s", family->prefix,
+			       tables[i]);
+		if (access(path, F_OK) == 0 || errno != ENOENT)
+			return true;
+	}
+	return false;
+}
+
 static void concern_unknown(const struct policy *policy, struct policy_state *io_state,
 			    const struct family *family)
 {
@@ -239,7 +260,8 @@ static int judge_family(struct policy *policy, struct policy_state *io_state,
 	int n = hooks->is_known ? list_hooked(hooked, names) : list_named(family, names);
 
 	if (n == -EACCES) {
-		concern_unknown(policy, io_state, family);
+		if (may_stand(family))
+			concern_unknown(policy, io_state, family);
 		return 0;
 	}
 	if (n < 0)

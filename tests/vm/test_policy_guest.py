@@ -32,7 +32,10 @@ CASES = [
     ("clsact alone", "tc qdisc add dev n0 clsact", "tc qdisc del dev n0 clsact", set()),
     ("a tc filter", "tc qdisc add dev n0 clsact; tc filter add dev n0 ingress protocol all u32 match u32 0 0 "
      "classid 1:1", "tc qdisc del dev n0 clsact", {"tc"}),
-    # The tables stay once they were asked for: from here on they are there, and empty.
+]
+
+# They load modules, and their tables stay, empty, once they were asked for.
+LEGACY = [
     ("an empty legacy table", "iptables-legacy -L -n >/dev/null; ip6tables-legacy -L -n >/dev/null", ":", set()),
     ("a legacy rule", "iptables-legacy -A FORWARD -s 10.99.0.0/16 -j DROP", "iptables-legacy -F FORWARD",
      {"netfilter4"}),
@@ -51,6 +54,22 @@ def router(guest):
     yield guest
     guest.fresh()
     route_down(guest)
+
+
+def run_cases(guest, cases):
+    for what, on, off, kinds in cases:
+        guest.run(on)
+        if not kinds:  # something that must be noticed tells when it has been looked at
+            guest.run(RULE_ON)
+        expected = kinds or {"rule4"}
+        wait_for(lambda e=expected: in_force(guest) == e, f"{what}: {expected}")
+        if "netfilter4" in kinds or "tc" in kinds:
+            wait_for(lambda: by_kernel(guest, ENDS[1], count=1), f"{what}: the kernel's")
+        guest.run(off + ("" if kinds else f"; {RULE_OFF}"))
+        wait_for(lambda: in_force(guest) == set(), f"{what}: gone")
+    wait_by_worker(guest, ENDS[1])
+    guest.wait_quiet()
+    guest.stop()
 
 
 def start(guest, who):
@@ -83,19 +102,7 @@ class TestPolicy:
     def test_what_comes_and_goes(self, router, who):
         start(router, who)
         wait_by_worker(router, ENDS[1])
-        for what, on, off, kinds in CASES:
-            router.run(on)
-            if not kinds:  # something that must be noticed tells when it has been looked at
-                router.run(RULE_ON)
-            expected = kinds or {"rule4"}
-            wait_for(lambda e=expected: in_force(router) == e, f"{what}: {expected}")
-            if "netfilter4" in kinds or "tc" in kinds:
-                wait_for(lambda: by_kernel(router, ENDS[1], count=1), f"{what}: the kernel's")
-            router.run(off + ("" if kinds else f"; {RULE_OFF}"))
-            wait_for(lambda: in_force(router) == set(), f"{what}: gone")
-        wait_by_worker(router, ENDS[1])
-        router.wait_quiet()
-        router.stop()
+        run_cases(router, CASES)
 
     def test_what_was_there_before_the_start(self, router):
         router.run(CASES[1][1])
@@ -106,3 +113,20 @@ class TestPolicy:
         wait_for(lambda: in_force(router) == set(), "it is gone")
         assert ping(router, 0, ENDS[1], 3) == 3
         wait_by_worker(router, ENDS[1])
+
+    def test_legacy_tables(self, router):
+        """The last but one: its modules stay loaded."""
+        start(router, "root")
+        run_cases(router, LEGACY)
+
+    def test_legacy_tables_as_user(self, router):
+        """Without the hook dump, and with the tables' names root's alone, they may be anything."""
+        router.run("modprobe iptable_filter; modprobe ip6table_filter")
+        if router.kernel == "6.1":
+            start_as_unit(router, ports())
+            assert in_force(router) == {"netfilter4", "netfilter6"}
+            assert "unknown iptables tables" in router.daemon_log()
+            assert by_kernel(router, ENDS[1])
+            return
+        start(router, "user")
+        run_cases(router, LEGACY)
