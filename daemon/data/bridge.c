@@ -349,7 +349,7 @@ static uint32_t take_frames(struct crossing *c, uint32_t index, uint32_t n, stru
 	uint32_t n_frames = 0;
 
 	for (uint32_t i = 0; i < n; i++)
-		__builtin_prefetch(umem->area + xsk_ring_cons__rx_desc(rx, index + i)->addr);
+		umem_prefetch(umem, xsk_ring_cons__rx_desc(rx, index + i)->addr);
 	for (uint32_t i = 0; i < n; i++) {
 		const struct xdp_desc *desc = xsk_ring_cons__rx_desc(rx, index + i);
 		const uint64_t addr = desc->addr;

@@ -126,7 +126,7 @@ static inline __attribute__((always_inline)) void forward_burst(struct lane *in,
 		 * The kernel wrote the frame on another CPU and sends it on this one, in a moment:
 		 * let the lines of a burst come all at once instead of one by one under the copy.
 		 */
-		__builtin_prefetch(umem->area + addr);
+		umem_prefetch(umem, addr);
 		if (unlikely(!burst_take(burst, in, desc)))
 			continue;
 		if (unlikely(!frame_fits(umem->area + addr, len, max_len))) {

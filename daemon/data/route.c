@@ -37,8 +37,7 @@ static void take_frames(struct routing *routing, uint32_t index, uint32_t n)
 	uint32_t n_taken = 0;
 
 	for (uint32_t i = 0; i < n; i++)
-		__builtin_prefetch(umem->area +
-				   xsk_ring_cons__rx_desc(&in->xsk.rx, index + i)->addr);
+		umem_prefetch(umem, xsk_ring_cons__rx_desc(&in->xsk.rx, index + i)->addr);
 	for (uint32_t i = 0; i < n; i++) {
 		const struct xdp_desc *desc = xsk_ring_cons__rx_desc(&in->xsk.rx, index + i);
 
