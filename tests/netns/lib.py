@@ -229,13 +229,14 @@ class Net:
         """Starts a sink; returns when it is bound to every queue. Use as a context."""
         return Sink(self, ns, ifname, argv)
 
-    def capture(self, ns, ifname, count, action, deadline_s=COMMAND_DEADLINE_S):
+    def capture(self, ns, ifname, count, action, ethertype=None, deadline_s=COMMAND_DEADLINE_S):
         """
         Runs action() and returns the next `count` frames that came in on an interface, as bytes,
-        as they were on the wire, tags included.
+        as they were on the wire, tags included; only those of an EtherType, if one is given.
         """
-        process = self.popen(ns, PYTHON, WIRE, "capture", ifname, count, stdout=subprocess.PIPE,
-                             text=True)
+        only = [hex(ethertype)] if ethertype is not None else []
+        process = self.popen(ns, PYTHON, WIRE, "capture", ifname, count, *only,
+                             stdout=subprocess.PIPE, text=True)
         assert process.stdout.readline() == "ready\n"
         action()
         out, _ = process.communicate(timeout=deadline_s)

@@ -3,6 +3,7 @@
 SIGHUP and `sluicectl reload`: what changed is built again and nothing else is touched; what is
 refused changes nothing and says why. The wire that is not concerned loses not one frame.
 """
+import contextlib
 import os
 import re
 import time
@@ -29,9 +30,12 @@ def programs(net):
 
 def sockets(daemon):
     """The AF_XDP sockets and the maps of the daemon, by their inodes."""
-    fds = f"/proc/{daemon.pid}/fd"
-    return sorted(os.readlink(f"{fds}/{fd}") for fd in os.listdir(fds)
-                  if os.readlink(f"{fds}/{fd}").startswith("socket:"))
+    found = []
+    for fd in os.listdir(f"/proc/{daemon.pid}/fd"):
+        # That of a scrape that has just ended is listed and gone.
+        with contextlib.suppress(FileNotFoundError):
+            found.append(os.readlink(f"/proc/{daemon.pid}/fd/{fd}"))
+    return sorted(target for target in found if target.startswith("socket:"))
 
 
 def threads(daemon):

@@ -16,6 +16,8 @@ from router_rig import checksum
 from routed import Routed, Steady
 from traffic import ask
 
+ETH_P_IP = 0x0800
+
 # What a start, a reload or a stop may cost a flow of one packet a ms. The kernel takes over at
 # once; but while an XDP program is put on a veth, its NAPI is switched and loses what is queued (61 ms
 # were seen with ASan on a loaded machine).
@@ -50,8 +52,9 @@ def wait_forwarded(routed, host, count):
 
 
 def captured(routed, src, dst, frames):
-    """What `dst` receives of frames that `src` sends, in order."""
-    return routed.net.capture(dst, "h0", len(frames), lambda: routed.net.replay(src, "h0", frames))
+    """What `dst` receives of frames that `src` sends, in order, and nothing that r says itself."""
+    return routed.net.capture(dst, "h0", len(frames), lambda: routed.net.replay(src, "h0", frames),
+                              ethertype=ETH_P_IP)
 
 
 def udp(routed, src, dst, ttl=64, ident=0, payload=b"x" * 32, tos=0):
@@ -312,7 +315,8 @@ def test_ping_probes_do_not_belong_to_the_router(net):
     before = routed.forwarded("a")
     stray = echo_request("02:00:00:00:00:99", net.mac("a", "h0"), routed.ip4("b"), routed.ip4("a"),
                          7, 1)
-    seen = net.capture("b", "h0", 1, lambda: net.replay("a", "h0", [stray, udp(routed, "a", "b")]))
+    seen = net.capture("b", "h0", 1, lambda: net.replay("a", "h0", [stray, udp(routed, "a", "b")]),
+                       ethertype=ETH_P_IP)
     assert seen[0][23] == 17
     assert routed.forwarded("a") == before + 1
     assert routed.verdict("a", "not_routed") >= 1

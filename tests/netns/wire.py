@@ -2,8 +2,9 @@
 """
 Frames off a wire and onto it, by AF_PACKET; run inside a namespace by lib.py.
 
-    wire.py capture IF N     prints `ready`, then N frames that came in, one in hexadecimal a line
-    wire.py replay IF        sends the lines of standard input
+    wire.py capture IF N [TYPE]  prints `ready`, then N frames that came in, one in hexadecimal a
+                                 line; with TYPE only those of this EtherType
+    wire.py replay IF            sends the lines of standard input
 """
 import socket
 import struct
@@ -35,15 +36,17 @@ def with_tag(frame, ancillary):
     return frame
 
 
-def capture(ifname, count):
+def capture(ifname, count, ethertype=None):
     sock = open_socket(ifname)
     sock.setsockopt(SOL_PACKET, PACKET_AUXDATA, 1)
     print("ready", flush=True)
     frames = []
     while len(frames) < count:
         frame, ancillary, _, (_, _, direction, *_) = sock.recvmsg(65536, 64)
-        if direction != socket.PACKET_OUTGOING:
-            frames.append(with_tag(frame, ancillary))
+        frame = with_tag(frame, ancillary)
+        if direction != socket.PACKET_OUTGOING and \
+                ethertype in (None, int.from_bytes(frame[12:14], "big")):
+            frames.append(frame)
     print("\n".join(frame.hex() for frame in frames))
 
 
@@ -57,6 +60,6 @@ def replay(ifname):
 
 if __name__ == "__main__":
     if sys.argv[1] == "capture":
-        capture(sys.argv[2], int(sys.argv[3]))
+        capture(sys.argv[2], int(sys.argv[3]), *(int(t, 0) for t in sys.argv[4:]))
     else:
         replay(sys.argv[2])
