@@ -7,6 +7,7 @@ import re
 
 import pytest
 
+from lib import wait_for
 from rig import WIRES, both_ways, config, port, prog_id, state, wait_followed, wait_state, wires
 from unprivileged import UID, as_user, ends, prepare, root_without, with_memlock
 
@@ -136,7 +137,8 @@ def test_a_reload_that_needs_more_than_there_is_is_refused(net):
 def test_without_ports_none_is_needed(net):
     net.ns("d")
     daemon = prepare(net, "[daemon]\n", as_user()).start()
-    assert daemon.status().startswith("0 of 0 ports up")
+    # READY=1 is one datagram, STATUS= the next.
+    wait_for(lambda: daemon.status().startswith("0 of 0 ports up"), "STATUS= follows READY=1")
     assert daemon.metric("sluice_ready") == 1
     daemon.stop()
 

@@ -253,7 +253,7 @@ def test_still_missing_after_the_patience(net):
     begun = time.monotonic()
     daemon.wait_notified("READY=1", 10.0)
     assert time.monotonic() - begun > 3.0, "it waited"
-    assert daemon.status().startswith("DEGRADED: ")
+    wait_status(daemon, "DEGRADED: ")
     assert daemon.metric("sluice_ready") == 0 and daemon.http("/readyz")[0] == 503
     both_ways(net, WIRES[1])
 
