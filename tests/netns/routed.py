@@ -7,13 +7,14 @@ Hosts around a router: the bench of the router's tests about neighbours, faults 
 N is the number of the host, from 1. Every host has h0 alone and a default route by r. The daemon's
 ports are called like its hosts. There is no DAD.
 """
+import contextlib
 import json
 import socket
 import struct
 import threading
 import time
 
-from lib import wait_for
+from lib import Deadline, wait_for
 from probe import inside
 from traffic import PATIENT, settled
 
@@ -165,9 +166,8 @@ class Steady(threading.Thread):
         """(sent, missing numbers); the last ones get a second to arrive."""
         self._over.set()
         self.join()
-        end = time.monotonic() + 1
-        while self.receive() < self.sent and time.monotonic() < end:
-            time.sleep(0.005)
+        with contextlib.suppress(Deadline):
+            wait_for(lambda: self.receive() >= self.sent, "the last ones", 1.0)
         self.tx.close()
         self.rx.close()
         return self.sent, sorted(set(range(self.sent)) - self.got)
