@@ -15,6 +15,7 @@ ROUTER_MACS = {bytes.fromhex(mac.replace(":", "")) for mac in ROUTER_MAC.values(
 OWN_V4 = tuple(socket.inet_aton(address) for address in (
     *(f"10.{n}.0.1" for n in NUMBER.values()), "10.3.1.0", "10.2.7.7", "10.247.0.1", "10.248.0.1",
     "0.0.0.0")) + (bytes([10, 241]), bytes([10, 242]))
+INNER_TYPES = {4: b"\x08\x00", 41: b"\x86\xdd"}  # by IP protocol, the Ethernet type
 
 
 def _is_v4(frame):
@@ -45,6 +46,21 @@ def _is_from_link_local_or_unspecified(frame):
     return frame[22:24] == b"\xfe\x80" or not any(frame[22:38])
 
 
+def _envelope(frame):
+    """
+    Octets of outer IPv6 and segment routing header (RFC 8754), 0 if there are none: an answer of r to
+    an address behind an `encap seg6` route goes out wrapped, and is compared as what it is within.
+    """
+    if not _is_v6(frame) or frame[6:12] not in ROUTER_MACS or frame[20] != 43 or len(frame) < 62:
+        return 0
+    return 48 + frame[55] * 8 if frame[54] in INNER_TYPES else 0
+
+
+def _unwrapped(frame):
+    envelope = _envelope(frame)
+    return frame[:12] + INNER_TYPES[frame[54]] + frame[14 + envelope:] if envelope else frame
+
+
 # (kind, why it may come at any time, is it one?)
 NOISE = (
     ("arp", "neighbours are probed again when the kernel's timers say so",
@@ -58,7 +74,6 @@ NOISE = (
      lambda f: _is_own_v4(f) and f[23] == 1 and f[34:36] == b"\x03\x01" and f[58:60] != NOBODY_V4
      or _icmp6_type(f) == 1 and f[55:56] == b"\x03" and f[86:90] != NOBODY_V6),
 )
-
 
 
 def _mask_own_id(frame):
@@ -106,14 +121,15 @@ def _takes_any_member(wire, frame):
 
 
 def _masked(frame):
+    inner, envelope = _unwrapped(frame), _envelope(frame)
     for _, applies, mask in MASKS:
-        if applies(frame):
-            frame = mask(frame)
-    return frame
+        if applies(inner):
+            inner = mask(inner)
+    return frame[:14 + envelope] + inner[14:]
 
 
 def _is_noise(frame, keep):
-    return any(kind not in keep and matches(frame) for kind, _, matches in NOISE)
+    return any(kind not in keep and matches(_unwrapped(frame)) for kind, _, matches in NOISE)
 
 
 def result(seen, keep=frozenset()):
