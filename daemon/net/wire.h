@@ -13,3 +13,10 @@ typedef uint32_t be32;
 struct ip6_addr {
 	uint8_t octet[16];
 };
+
+/* An address and port of TCP; IPv4 takes the first four octets, the rest is 0. */
+struct ip_endpoint {
+	uint8_t family; /* 4, 6, or 0: none */
+	uint16_t port;  /* host byte order */
+	struct ip6_addr addr;
+};
