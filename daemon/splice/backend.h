@@ -4,6 +4,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "splice/config.h"
@@ -11,7 +12,7 @@
 /* An acceptor's own memory of a backend's turn. */
 struct backend_turn {
 	uint32_t next;
-	uint32_t credit; /* of weights */
+	uint32_t credit; /* the round: servers of more weight than this have a turn in it */
 };
 
 /*
@@ -22,8 +23,9 @@ struct backend_turn {
 int backend_choose(const struct backend_config *backend, struct backend_turn *turn, uint64_t hash,
 		   const uint16_t *tried, unsigned n_tried, uint64_t now_ns);
 
-/* A connection to a server begins; ends; connected after connect_ns, or failed. */
-void backend_begin(const struct backend_config *backend, struct server_state *server);
+/* A connection to a server begins; ends; connected after connect_ns, or failed. It does not begin
+ * (false) where another acceptor has just taken the last place of max_connections. */
+bool backend_begin(const struct backend_config *backend, struct server_state *server);
 void backend_end(const struct backend_config *backend, struct server_state *server);
 void backend_connected(const struct backend_config *backend, struct server_state *server,
 		       uint64_t connect_ns);

@@ -138,6 +138,24 @@ struct splice_config {
 	uint32_t flow_log_every;        /* one connection in so many is logged; 0 = none */
 };
 
-/* The last reference frees it, and lets go of its states. Any thread. */
+/* The last reference frees it with its arrays (malloc) and lets go of its states, of which it holds
+ * one reference for each pointer. Any thread. */
 void splice_config_ref(struct splice_config *config);
 void splice_config_unref(struct splice_config *config);
+
+/* The last reference frees it (malloc). NULL is nothing. Any thread. */
+void server_state_unref(struct server_state *state);
+void backend_state_unref(struct backend_state *state);
+void listener_state_unref(struct listener_state *state);
+
+/* One more observation of a histogram. */
+static inline void splice_time_observe(_Atomic uint64_t *buckets, _Atomic uint64_t *sum_ns,
+				       uint64_t time_ns)
+{
+	unsigned i = 0;
+
+	while (i < SPLICE_TIME_BUCKETS - 1 && time_ns > 100 * NSEC_PER_USEC << i)
+		i++;
+	atomic_fetch_add_explicit(&buckets[i], 1, memory_order_relaxed);
+	atomic_fetch_add_explicit(sum_ns, time_ns, memory_order_relaxed);
+}

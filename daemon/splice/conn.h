@@ -17,7 +17,17 @@
  *   FIN    is sent on (shutdown) when the sink has been given every byte
  *   RST    of one side resets the other (linger 0), unless that side's FIN had been seen before:
  *          then what is on its way is delivered first
- *   error  on ERR or HUP: peek first, then SO_ERROR (RDHUP is raised by RST, too)
+ *   error  a socket reports its error once, to whichever call comes first, and from then on
+ *          recv() says 0, like a clean end. So on ERR or HUP a side is dead: it is taken out of
+ *          epoll, never written to again and never asked for SO_ERROR; its stream is read on in
+ *          order, and what recv() says after the last byte, 0 or an error, is the truth (the kernel
+ *          looks for a FIN seen before it looks for an error: tcp_recvmsg_locked()). Where another
+ *          call has got the error (send does), is_reset remembers it: no later 0 is a FIN. (RDHUP
+ * is raised by RST, too, and says nothing.)
+ *
+ * A side that died after its FIN was seen: what it sent is delivered, FIN included, and when the
+ * other side has acknowledged that, the other side is reset, as it would have been by the dead peer
+ * itself.
  *
  * A truncation is never disguised as a clean end: bytes that were accepted and can not be delivered
  * end in a reset of the side that still reads, and in n_truncations.
@@ -31,6 +41,7 @@
 
 #include "splice/config.h"
 #include "splice/splice.h"
+#include "splice/timers.h"
 
 struct acceptor;
 struct engine;
@@ -47,17 +58,32 @@ enum conn_state {
 
 enum conn_side { CLIENT, SERVER };
 
+/* What an engine's pump tells. */
+enum pump {
+	PUMP_EMPTY, /* the source has nothing now: wait for EPOLLIN */
+	PUMP_FULL,  /* the sink takes no more now: wait for EPOLLOUT; bytes may be held */
+	PUMP_MORE,  /* PUMP_BYTES were moved: go on in the next turn */
+	PUMP_ORDER, /* sockmap: redirected bytes must be taken first: look again soon */
+	PUMP_EOF,   /* the source's FIN, and nothing of it is left anywhere but at the sink's TCP */
+	PUMP_SOURCE, /* the source failed (errno): reset or worse */
+	PUMP_SINK,   /* the sink failed */
+};
+
 struct stream {
 	const struct engine *engine;
 	/* Received by user space and not yet sent: in a pooled buffer, or in a pipe. Bounded. */
 	struct pool_buffer *held;
-	int pipe[2]; /* -1 while it holds nothing */
+	int pipe[2]; /* -1 while it holds nothing; comes after `held` */
 	uint32_t n_piped;
 	uint64_t n_received; /* by user space, sniffed bytes included, a PROXY header left out */
 	uint64_t n_sent;     /* by user space, a PROXY header of ours included */
 	bool fin_seen;       /* of the source: its FIN, with nothing behind it to come */
 	bool fin_sent;       /* to the sink */
-	uint64_t last_ns;    /* of the last byte moved */
+	bool is_cut;         /* bytes that were received can not be delivered any more */
+	uint64_t last_ns;    /* of the last byte moved; the sockmap engine keeps it up in pump() */
+	/* As last counted in acceptor_counters: conn.c's. */
+	uint64_t parked;
+	enum splice_engine counted_as; /* SPLICE_ENGINE_N: not yet */
 	/* sockmap */
 	bool in_maps;
 	uint32_t side;        /* number in splice_maps */
@@ -68,37 +94,71 @@ struct stream {
 
 struct conn {
 	struct acceptor *acceptor;
-	struct splice_config *config; /* referenced: what it began under */
+	struct conn *prev, *next; /* of the acceptor's */
+	struct splice_config
+		*config; /* referenced: what it began under; keeps what follows alive */
 	const struct listener_config *listener;
 	const struct backend_config *backend;
-	struct server_state *server; /* referenced */
+	struct server_state *server;
 	enum conn_state state;
 	int fd[2];
 	uint32_t epoll_events[2]; /* as registered */
+	bool is_watched[2];       /* registered at all; ERR and HUP come then whatever is asked */
+	bool is_dead[2];          /* ERR, HUP, or a failed send: nothing can be given to it */
+	bool is_reset[2];         /* … and its error has been consumed: 0 from recv is no FIN */
 	struct stream stream[2];  /* [CLIENT]: from the client */
-	uint64_t accepted_ns, state_since_ns, deadline_ns;
-	struct conn *timer_prev, *timer_next;
-	uint32_t timer_slot;
-	struct ip_endpoint client, local; /* as the PROXY header or the socket says */
-	struct sniff *sniff;              /* while sniffing */
-	uint32_t n_retries;
+	uint64_t accepted_ns, state_since_ns;
+	struct timer timer;
+	/* To be looked at without an event: a dead source with more to read, order, acks. */
+	struct conn *soon_prev, *soon_next;
+	bool is_soon;
+	uint64_t soon_ns, soon_delay_ns;
+	/* As the PROXY header or the socket says; `peer` is who really connected. */
+	struct ip_endpoint client, local, peer;
+	struct sniff *sniff; /* while sniffing, once bytes have come */
+	char name[64];       /* sniffed, cut */
+	bool is_sniff_counted, is_source_counted;
+	bool wants_header; /* a PROXY header is still to come */
+	uint32_t n_tried;
 	uint16_t tried[8]; /* servers of the backend that failed */
 	bool is_logged;
 	const char *how; /* it ended */
 };
 
+static inline enum conn_side conn_other(enum conn_side side)
+{
+	return side == CLIENT ? SERVER : CLIENT;
+}
+
 /* Both sockets are connected; held bytes go first. */
 void conn_open(struct conn *conn);
 
-/* epoll told something of one side. */
+/* epoll told something of one side of an open connection. */
 void conn_on_event(struct conn *conn, enum conn_side side, uint32_t events);
 
-/* Its deadline has passed. */
-void conn_on_timeout(struct conn *conn, uint64_t now_ns);
+/* Its deadline has passed; or it was to be looked at soon. */
+void conn_on_timeout(struct conn *conn);
+void conn_on_soon(struct conn *conn);
 
 /* The verdict passed bytes of this side to user space, or its redirected bytes may have been taken.
  */
 void conn_on_passed(struct conn *conn, enum conn_side side);
 
-/* Ends it at once, both sides by RST; `how` is a literal. */
+/* Ends it at once, both sides by RST; or, where everything has been said, in peace. `how` is a
+ * literal. The memory stays until the acceptor's turn ends. */
 void conn_abort(struct conn *conn, const char *how);
+void conn_close(struct conn *conn, const char *how);
+
+/* --- For engines ---------------------------------------------------------------------------------
+ */
+
+/* Bytes that user space has just received go to the sink; what it does not take is held, after what
+ * is held already. FULL: bytes are held. SINK: it failed. EMPTY: all is gone. */
+enum pump stream_give(struct conn *conn, enum conn_side from, const uint8_t *data, size_t len);
+
+/* Sends what is held. EMPTY: nothing is left; FULL; SINK. */
+enum pump stream_flush(struct conn *conn, enum conn_side from);
+
+/* A call other than the pump's own recv and send has reported this error of a side: it would be
+ * lost otherwise. */
+void conn_note_error(struct conn *conn, enum conn_side side, int error);

@@ -19,16 +19,6 @@
 
 #define PUMP_BYTES (256 << 10)
 
-enum pump {
-	PUMP_EMPTY, /* the source has nothing now: wait for EPOLLIN */
-	PUMP_FULL,  /* the sink takes no more now: wait for EPOLLOUT; bytes may be held */
-	PUMP_MORE,  /* PUMP_BYTES were moved: go on in the next turn */
-	PUMP_ORDER, /* sockmap: redirected bytes must be taken first: look again soon */
-	PUMP_EOF,   /* the source's FIN, and nothing of it is left anywhere but at the sink's TCP */
-	PUMP_SOURCE, /* the source failed (errno): reset or worse */
-	PUMP_SINK,   /* the sink failed */
-};
-
 struct engine {
 	enum splice_engine id;
 	const char *name;
@@ -37,7 +27,9 @@ struct engine {
 	 * -errno: it cannot, and nothing has changed. */
 	int (*enter)(struct conn *conn, enum conn_side from);
 
-	/* Moves what there is. `errno` for SOURCE and SINK. */
+	/* Moves what there is, what is held first; keeps the stream's counts and last_ns. `errno`
+	 * for SOURCE and SINK: of the very call that failed. A dead source (conn.is_dead) must be
+	 * read until recv() says EAGAIN, 0 or an error, since no event will come. */
 	enum pump (*pump)(struct conn *conn, enum conn_side from);
 
 	/* Has the sink's TCP been given every byte that the source sent? The moment for FIN. */
@@ -57,6 +49,7 @@ struct engine {
 
 extern const struct engine engine_copy, engine_splice, engine_sockmap;
 
-/* `auto`: looks at what a stream has done so far and moves it to the engine that it deserves.
- * Called after each pump; counted. promote.c. */
+/* `auto` and `sockmap`: looks at what a stream has done so far and moves it to the engine that it
+ * deserves (with `sockmap`: at the first moment that allows it). Called after each pump that left
+ * the connection open; counted. promote.c. */
 void promote(struct conn *conn, enum conn_side from, uint64_t now_ns);

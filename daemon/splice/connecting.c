@@ -1,0 +1,228 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * To a server: choose, connect, and choose again while none has taken a byte. Then our PROXY
+ * header, then the bytes that were sniffed. Meanwhile the client's bytes, its FIN included, wait in
+ * its socket; only its reset is looked for.
+ *
+ * Thread: acceptor.
+ */
+#include <errno.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "kern/sockops.h"
+#include "net/proxy_header.h"
+#include "splice/acceptor.h"
+
+static void try_next(struct conn *conn);
+
+/* A client keeps its server, whatever acceptor it comes to. */
+static uint64_t hash_of(const struct conn *conn)
+{
+	uint64_t hash = 0xcbf29ce484222325ULL;
+
+	for (unsigned i = 0; i < sizeof(conn->client.addr.octet); i++)
+		hash = (hash ^ conn->client.addr.octet[i]) * 0x100000001b3ULL;
+	for (const char *c = conn->name; *c; c++)
+		hash = (hash ^ (uint8_t)*c) * 0x100000001b3ULL;
+	return hash ^ hash >> 29;
+}
+
+static uint32_t backend_index(const struct conn *conn)
+{
+	return (uint32_t)(conn->backend - conn->config->backends);
+}
+
+/* A turn that an older configuration's backend does not share with a newer one's. */
+static int choose(struct conn *conn)
+{
+	struct acceptor *acceptor = conn->acceptor;
+	struct backend_turn own = {.next = 0};
+	struct backend_turn *turn =
+		conn->config == acceptor->config && backend_index(conn) < acceptor->n_turns ?
+			&acceptor->turns[backend_index(conn)] :
+			&own;
+
+	return backend_choose(conn->backend, turn, hash_of(conn), conn->tried, conn->n_tried,
+			      acceptor->now_ns);
+}
+
+static void set_meta(const struct conn *conn, int fd)
+{
+	struct splice_conn_meta meta = {
+		.magic = SPLICE_META_MAGIC,
+		.listener = conn->listener->state->number,
+		.backend = backend_index(conn),
+		.acceptor = conn->acceptor->index,
+	};
+
+	/* Without it only the figures of this socket are missing. */
+	if (conn->acceptor->splice->sockops)
+		(void)sockops_set(conn->acceptor->splice->sockops, fd, &meta);
+}
+
+/* --- Connected -----------------------------------------------------------------------------------
+ */
+
+/* Our header, before what is held. */
+static int put_header(struct conn *conn)
+{
+	struct pool *pool = &conn->acceptor->pool;
+	struct pool_buffer *held = conn->stream[CLIENT].held, *both;
+	uint32_t n_held = held ? pool_buffer_len(held) : 0;
+	size_t len;
+
+	if (conn->backend->send_proxy == PROXY_NONE)
+		return 0;
+	both = pool_get(pool, MIN(n_held + HEADER_ROOM_BYTES, POOL_LARGE_BYTES));
+	if (!both)
+		return -ENOMEM;
+	len = proxy_write(conn->backend->send_proxy, &conn->client, &conn->local, false, both->data,
+			  HEADER_ROOM_BYTES);
+	if (len == 0 || len + n_held > both->size) {
+		pool_put(pool, both);
+		return -EMSGSIZE;
+	}
+	if (held) {
+		memcpy(both->data + len, held->data + held->start, n_held);
+		pool_put(pool, held);
+	}
+	both->end = (uint32_t)len + n_held;
+	conn->stream[CLIENT].held = both;
+	return 0;
+}
+
+static void connected(struct conn *conn)
+{
+	backend_connected(conn->backend, conn->server,
+			  conn->acceptor->now_ns - conn->state_since_ns);
+	socket_tune(conn->fd[SERVER], conn->listener);
+	if (put_header(conn) < 0) {
+		conn_reject(conn, SPLICE_REJECT_RESOURCES);
+		return;
+	}
+	conn_open(conn);
+}
+
+/* --- Failed --------------------------------------------------------------------------------------
+ */
+
+static void drop_server(struct conn *conn)
+{
+	acceptor_unwatch(conn, SERVER);
+	if (conn->fd[SERVER] >= 0)
+		(void)close(TAKE_FD(conn->fd[SERVER]));
+	if (conn->server)
+		backend_end(conn->backend, TAKE_PTR(conn->server));
+}
+
+static void failed(struct conn *conn)
+{
+	backend_failed(conn->backend, conn->server, conn->acceptor->now_ns);
+	drop_server(conn);
+	if (conn->n_tried > conn->backend->n_retries || conn->n_tried == ARRAY_SIZE(conn->tried)) {
+		conn_reject(conn, SPLICE_REJECT_NO_BACKEND);
+		return;
+	}
+	try_next(conn);
+}
+
+/* Our own shortage is no server's fault. */
+static bool is_ours(int error)
+{
+	return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM ||
+	       error == EADDRNOTAVAIL;
+}
+
+/* 0: connected. -EINPROGRESS. -errno. */
+static int begin_connect(struct conn *conn)
+{
+	const struct server_state *server = conn->server;
+	int fd = socket(server->address.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+
+	if (fd < 0)
+		return -errno;
+	conn->fd[SERVER] = fd;
+	set_meta(conn, fd);
+	if (connect(fd, (const struct sockaddr *)&server->address, server->address_len) == 0)
+		return 0;
+	return -errno;
+}
+
+static void try_next(struct conn *conn)
+{
+	struct acceptor *acceptor = conn->acceptor;
+	int i = choose(conn), r;
+
+	if (i < 0) {
+		conn_reject(conn, i == -2 ? SPLICE_REJECT_LIMIT : SPLICE_REJECT_NO_BACKEND);
+		return;
+	}
+	conn->server = conn->backend->servers[i].state;
+	if (!backend_begin(conn->backend, conn->server)) {
+		conn->server = NULL;
+		conn_reject(conn, SPLICE_REJECT_LIMIT);
+		return;
+	}
+	conn->tried[conn->n_tried++] = (uint16_t)i;
+	conn->state_since_ns = acceptor->now_ns;
+	r = begin_connect(conn);
+	if (r == 0) {
+		connected(conn);
+	} else if (r == -EINPROGRESS) {
+		timers_arm(&acceptor->timers, &conn->timer,
+			   acceptor->now_ns + conn->backend->connect_timeout_ns);
+		acceptor_watch(conn, SERVER, EPOLLOUT);
+	} else if (is_ours(-r)) {
+		conn_reject(conn, SPLICE_REJECT_RESOURCES);
+	} else {
+		failed(conn);
+	}
+}
+
+void connecting_begin(struct conn *conn)
+{
+	conn->state = CONN_CONNECTING;
+	timers_disarm(&conn->acceptor->timers, &conn->timer);
+	/* Nothing but ERR and HUP: its bytes and its FIN can wait. */
+	acceptor_watch(conn, CLIENT, 0);
+	try_next(conn);
+}
+
+/* Nothing was sent on it yet, so that the error is a whole answer. */
+static int error_of(int fd)
+{
+	int error = 0;
+	socklen_t len = sizeof(error);
+
+	return getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len) < 0 ? errno : error;
+}
+
+void connecting_on_event(struct conn *conn, enum conn_side side, uint32_t events)
+{
+	int error = error_of(conn->fd[side]);
+
+	if (side == CLIENT) {
+		/* After its FIN (EPIPE), or a local socket's close (0): what it sent still counts.
+		 */
+		if (error != 0 && error != EPIPE)
+			conn_reject(conn, SPLICE_REJECT_CLIENT_GONE);
+		else
+			conn_note_error(conn, CLIENT, EPIPE);
+		return;
+	}
+	if (error) {
+		failed(conn);
+		return;
+	}
+	/* Connected, and perhaps at its end already: an event of the open state tells. */
+	if (events & EPOLLOUT)
+		connected(conn);
+}
+
+void connecting_on_timeout(struct conn *conn)
+{
+	failed(conn);
+}
