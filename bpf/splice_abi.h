@@ -13,7 +13,8 @@
  *   conn_meta      SK_STORAGE, BPF_F_CLONE    socket → splice_conn_meta       control, sock_ops
  *   acceptors      REUSEPORT_SOCKARRAY        acceptor → listening socket     control
  *   acceptor_load  ARRAY, mmap-able           line → splice_acceptor_load     acceptor, control
- *   events         RINGBUF                    splice_event                    verdict, sock_ops
+ *   events         ARRAY_OF_MAPS of RINGBUF   acceptor → splice_event         verdict
+ *   closed         RINGBUF                    splice_event                    sock_ops
  *
  * A connection has two sides, client and server, and so two consecutive numbers: 2 × conn for the
  * client's socket, 2 × conn + 1 for the server's. `flows[s]` is about the bytes received on side s;
@@ -38,12 +39,14 @@ struct splice_flow {
 	__u32 has_base;
 	__u32 in_kernel; /* state: 1 = redirects; 0 = passes until nothing passed is owed */
 	__u32 n_toggles; /* changes of it */
-	__u64 pad0;
+	__u32 n_waiting; /* skbs redirected since the peer had taken everything: credit rule */
+	__u32 pad0;
 	/* w: acceptor, r: verdict */
 	__u64 consumed;   /* of `passed`: sent on to the peer's socket, stored after the send */
 	__u32 wish;       /* enum splice_wish */
 	__u32 generation; /* of the number: changes with each connection that has it */
-	__u64 pad1[6];
+	__u32 acceptor;   /* whose ring of events hears of it */
+	__u32 pad1[11];
 };
 _Static_assert(sizeof(struct splice_flow) == 128, "two cache lines");
 
@@ -91,10 +94,17 @@ struct splice_event {
 };
 _Static_assert(sizeof(struct splice_event) == 80, "no padding");
 
+/* By what the verdict decides that the peer has room; see has_room() in splice.bpf.c. */
+enum splice_credit_rule {
+	SPLICE_CREDIT_NB, /* its send buffer will not block on it: what is shipped */
+	SPLICE_CREDIT_W,  /* credit_bytes only; for tests/bpf/bench_splice, which compares them */
+};
+
 /* What the verdict is told at load. */
 struct splice_verdict_config {
-	__u32 credit_bytes; /* most bytes of a flow that may wait in the peer's psock */
-	__u32 pad;
+	__u32 credit_bytes; /* most bytes of a flow that may wait in the peer's psock; 0: pass all
+			     */
+	__u32 rule;         /* enum splice_credit_rule */
 };
 
 /*
@@ -115,3 +125,6 @@ struct splice_acceptor_load {
 _Static_assert(sizeof(struct splice_acceptor_load) == 64, "one cache line");
 
 #define SPLICE_MAX_ACCEPTORS 128
+
+/* Of an acceptor's ring: 2,900 notes; those lost are found by its slow scan. */
+#define SPLICE_RING_BYTES (256 << 10)
