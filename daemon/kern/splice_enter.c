@@ -44,7 +44,7 @@ static int check_socket(int fd)
 	if (r < 0)
 		return r;
 	if (protocol != IPPROTO_TCP)
-		return -EOPNOTSUPP;
+		return -EPROTONOSUPPORT;
 	if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &size) < 0)
 		return -errno;
 	return info.tcpi_state == BPF_TCP_ESTABLISHED ? 0 : -EOPNOTSUPP;

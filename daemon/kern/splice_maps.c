@@ -240,6 +240,11 @@ void splice_maps_block(const struct splice_maps *maps, uint32_t acceptor, uint32
 	*ret_n = maps->n_conns_each;
 }
 
+uint64_t splice_redirected(const struct splice_flow *flow)
+{
+	return __atomic_load_n(&flow->redirected, __ATOMIC_ACQUIRE);
+}
+
 uint64_t splice_passed(const struct splice_flow *flow)
 {
 	return __atomic_load_n(&flow->passed, __ATOMIC_ACQUIRE);

@@ -48,7 +48,7 @@ void splice_maps_block(const struct splice_maps *maps, uint32_t acceptor, uint32
 /* The words of a side. */
 struct splice_flow *splice_flow(struct splice_maps *maps, uint32_t side);
 
-/* Both TCP, in a state that the kernel takes: asks nothing of the maps. -EOPNOTSUPP. */
+/* Both TCP, in a state that the kernel takes: asks nothing of the maps. -errno as below. */
 int splice_can_enter(const int fds[2]);
 
 /*
@@ -60,7 +60,8 @@ int splice_can_enter(const int fds[2]);
  *   1       only the client's: the server's socket was refused between the two, and what has been
  *           inserted stays, since taking it out would lose bytes. splice_leave() at the end.
  *   -errno  both sockets are out again, and no byte has seen the verdict. -EOPNOTSUPP: CLOSE_WAIT
- *           (the usual fate of a short exchange), not TCP; -EBUSY: another BPF agent owns one.
+ *           (the usual fate of a short exchange); -EPROTONOSUPPORT: AF_UNIX, MPTCP; -EBUSY: another
+ * BPF agent owns one.
  *
  * Syscalls: bpf(2) × 6, getsockopt × 4.
  */
@@ -84,6 +85,7 @@ int splice_base(int fd, uint64_t *ret_base);
  * passed bytes are owed now. If not, the next that are passed come with an event.
  */
 bool splice_consume(struct splice_flow *flow, uint64_t n);
+uint64_t splice_redirected(const struct splice_flow *flow);
 uint64_t splice_passed(const struct splice_flow *flow);
 bool splice_is_owed(const struct splice_flow *flow);
 

@@ -89,6 +89,15 @@ struct stream {
 	uint32_t side;        /* number in splice_maps */
 	uint64_t sink_base;   /* splice_base() of the sink at entering */
 	uint64_t n_relayed;   /* passed bytes that user space has sent on: stored as `consumed` */
+	uint64_t n_redirected; /* as last seen, and counted */
+	uint64_t n_ordered;    /* of them: seen in the sink's TCP, so that passed bytes may follow */
+	bool is_ordering;      /* the last pump said PUMP_ORDER: no event helps */
+	uint32_t n_credit_out; /* as last seen; n_fallbacks counts how often it grew */
+	uint64_t fell_back_ns; /* … and when it last did */
+	/* promote.c: pumps that brought bytes since it last decided; n_received then, and as last
+	 * seen */
+	uint32_t n_pumps;
+	uint64_t n_window_from, n_pumped;
 	uint32_t n_fallbacks; /* to RELAY: a flow that keeps falling back stays there */
 };
 
@@ -122,6 +131,7 @@ struct conn {
 	uint32_t n_tried;
 	uint16_t tried[8]; /* servers of the backend that failed */
 	bool is_logged;
+	bool is_kept_out; /* the maps refused it once */
 	const char *how; /* it ended */
 };
 

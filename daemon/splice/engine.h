@@ -49,6 +49,15 @@ struct engine {
 
 extern const struct engine engine_copy, engine_splice, engine_sockmap;
 
+/*
+ * The slow scan looks at a connection that is in the maps: notes that were lost, bytes parked past
+ * the bound (design.md §5.5). False: the connection must be ended, as "parked"; it is counted.
+ */
+bool sockmap_watch(struct conn *conn);
+
+/* Pins both directions to user space; the sockets stay in the maps. */
+void sockmap_relay(struct conn *conn);
+
 /* `auto` and `sockmap`: looks at what a stream has done so far and moves it to the engine that it
  * deserves (with `sockmap`: at the first moment that allows it). Called after each pump that left
  * the connection open; counted. promote.c. */
