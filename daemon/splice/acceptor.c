@@ -289,7 +289,8 @@ static void on_other_event(struct acceptor *acceptor, uint64_t data)
 		(void)!read(acceptor->wake_fd, &n, sizeof(n));
 		counter_add(&acceptor->counters.n_wakeups, 1);
 	} else {
-		(void)splice_events_drain(acceptor->splice->maps, on_event_of_verdict, acceptor);
+		(void)splice_events_drain(acceptor->splice->maps, acceptor->index,
+					  on_event_of_verdict, acceptor);
 	}
 }
 
@@ -418,9 +419,10 @@ static int open_fds(struct acceptor *acceptor)
 	if (acceptor->wake_fd < 0)
 		return -errno;
 	r = watch_fd(acceptor, acceptor->wake_fd, DATA_WAKE);
-	if (r < 0 || !acceptor->splice->maps || acceptor->index != 0)
+	if (r < 0 || !acceptor->splice->maps)
 		return r;
-	return watch_fd(acceptor, splice_events_fd(acceptor->splice->maps), DATA_EVENT);
+	return watch_fd(acceptor, splice_events_fd(acceptor->splice->maps, acceptor->index),
+			DATA_EVENT);
 }
 
 int acceptor_new(struct splice *splice, uint32_t index, struct acceptor **ret_acceptor)
