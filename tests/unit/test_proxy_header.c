@@ -183,8 +183,6 @@ static void test_what_we_write_we_read(void **state)
 	assert_int_equal(proxy_write(PROXY_ANY, &client4, &client4, false, buf, sizeof(buf)), 0);
 }
 
-static void test_lines_of_version_1(void **state)
-{
 #define ROW(line, status, is_local)                      \
 	{                                                \
 		line, sizeof(line) - 1, status, is_local \
@@ -194,84 +192,86 @@ static void test_lines_of_version_1(void **state)
 #define BAD(line)   ROW(line "\r\n", PROXY_BAD, false)
 #define X16         "xxxxxxxxxxxxxxxx"
 #define X88         X16 X16 X16 X16 X16 "xxxxxxxx"
-	static const struct {
-		const char *line;
-		size_t len;
-		enum proxy_status status;
-		bool is_local;
-	} rows[] = {
-		FOUND("PROXY TCP4 192.0.2.1 198.51.100.1 1 65535"),
-		FOUND("PROXY TCP4 255.255.255.255 0.0.0.0 0 0"),
-		FOUND("PROXY TCP6 2001:db8::1 FFFF:f:f:f:f:f:f:ffff 1 2"),
-		FOUND("PROXY TCP6 :: ::ffff:192.0.2.1 1 2"),
-		LOCAL("PROXY UNKNOWN"),
-		LOCAL("PROXY UNKNOWN "),
-		LOCAL("PROXY UNKNOWN what\rever\n 1 2 3"),
-		LOCAL("PROXY UNKNOWN ffff:f:f:f:f:f:f:ffff ffff:f:f:f:f:f:f:ffff 65535 65535"),
-		LOCAL("PROXY UNKNOWN    " X88),
-		BAD("PROXY"),
-		BAD("PROXY "),
-		BAD("PROXY  TCP4 192.0.2.1 192.0.2.2 1 2"),
-		BAD("PROXYTCP4 192.0.2.1 192.0.2.2 1 2"),
-		BAD("PROXY UNKNOWNS"),
-		BAD("PROXY unknown"),
-		BAD("PROXY TCP 192.0.2.1 192.0.2.2 1 2"),
-		BAD("PROXY TCP5 192.0.2.1 192.0.2.2 1 2"),
-		BAD("PROXY UDP4 192.0.2.1 192.0.2.2 1 2"),
-		BAD("PROXY TCP4"),
-		BAD("PROXY TCP4 192.0.2.1"),
-		BAD("PROXY TCP4 192.0.2.1 192.0.2.2"),
-		BAD("PROXY TCP4 192.0.2.1 192.0.2.2 1"),
-		BAD("PROXY TCP4 192.0.2.1 192.0.2.2 1 "),
-		BAD("PROXY TCP4 192.0.2.1 192.0.2.2 1 2 "),
-		BAD("PROXY TCP4 192.0.2.1 192.0.2.2 1 2 3"),
-		BAD("PROXY TCP4 192.0.2.1  192.0.2.2 1 2"),
-		BAD("PROXY TCP4 192.0.2.1\t192.0.2.2 1 2"),
-		BAD("PROXY TCP4 192.0.2.1 192.0.2.2 01 2"),
-		BAD("PROXY TCP4 192.0.2.1 192.0.2.2 1 00"),
-		BAD("PROXY TCP4 192.0.2.1 192.0.2.2 1 65536"),
-		BAD("PROXY TCP4 192.0.2.1 192.0.2.2 1 99999"),
-		BAD("PROXY TCP4 192.0.2.1 192.0.2.2 1 4294967297"),
-		BAD("PROXY TCP4 192.0.2.1 192.0.2.2 +1 2"),
-		BAD("PROXY TCP4 192.0.2.1 192.0.2.2 -1 2"),
-		BAD("PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r"),
-		BAD("PROXY TCP4 192.0.2.1 192.0.2.2 1 2\n"),
-		BAD("PROXY TCP4 192.0.2.1 192.0.2.2 1 2\0"),
-		BAD("PROXY TCP4 192.0.2.01 192.0.2.2 1 2"),
-		BAD("PROXY TCP4 192.0.2 192.0.2.2 1 2"),
-		BAD("PROXY TCP4 192.0.2.256 192.0.2.2 1 2"),
-		BAD("PROXY TCP4 192.0.2.1\0 192.0.2.2 1 2"),
-		BAD("PROXY TCP4 2001:db8::1 192.0.2.2 1 2"),
-		BAD("PROXY TCP6 192.0.2.1 2001:db8::1 1 2"),
-		BAD("PROXY TCP6 2001:db8::1::2 2001:db8::1 1 2"),
-		BAD("PROXY TCP6 2001:db8::1%1 2001:db8::1 1 2"),
-		BAD("PROXY TCP6 [2001:db8::1] 2001:db8::1 1 2"),
-		/* 107 bytes with the CRLF above, 108 here */
-		ROW("PROXY UNKNOWN     " X88 "\r\n", PROXY_BAD, false),
-		ROW("PROXY UNKNOWN" X88 X16, PROXY_BAD, false),
-		ROW("PROXY UNKNOWN\n", PROXY_MORE, false),
-		ROW("PROXY UNKNOWN\r", PROXY_MORE, false),
-		ROW("PROX", PROXY_MORE, false),
-		ROW("", PROXY_MORE, false),
-		ROW("PROXI", PROXY_ABSENT, false),
-		ROW("proxy ", PROXY_ABSENT, false),
-		ROW("GET / HTTP/1.1\r\n", PROXY_ABSENT, false),
-		ROW("\x16\x03\x01", PROXY_ABSENT, false),
+static const struct {
+	const char *line;
+	size_t len;
+	enum proxy_status status;
+	bool is_local;
+} v1_rows[] = {
+	FOUND("PROXY TCP4 192.0.2.1 198.51.100.1 1 65535"),
+	FOUND("PROXY TCP4 255.255.255.255 0.0.0.0 0 0"),
+	FOUND("PROXY TCP6 2001:db8::1 FFFF:f:f:f:f:f:f:ffff 1 2"),
+	FOUND("PROXY TCP6 :: ::ffff:192.0.2.1 1 2"),
+	LOCAL("PROXY UNKNOWN"),
+	LOCAL("PROXY UNKNOWN "),
+	LOCAL("PROXY UNKNOWN what\rever\n 1 2 3"),
+	LOCAL("PROXY UNKNOWN ffff:f:f:f:f:f:f:ffff ffff:f:f:f:f:f:f:ffff 65535 65535"),
+	LOCAL("PROXY UNKNOWN    " X88),
+	BAD("PROXY"),
+	BAD("PROXY "),
+	BAD("PROXY  TCP4 192.0.2.1 192.0.2.2 1 2"),
+	BAD("PROXYTCP4 192.0.2.1 192.0.2.2 1 2"),
+	BAD("PROXY UNKNOWNS"),
+	BAD("PROXY unknown"),
+	BAD("PROXY TCP 192.0.2.1 192.0.2.2 1 2"),
+	BAD("PROXY TCP5 192.0.2.1 192.0.2.2 1 2"),
+	BAD("PROXY UDP4 192.0.2.1 192.0.2.2 1 2"),
+	BAD("PROXY TCP4"),
+	BAD("PROXY TCP4 192.0.2.1"),
+	BAD("PROXY TCP4 192.0.2.1 192.0.2.2"),
+	BAD("PROXY TCP4 192.0.2.1 192.0.2.2 1"),
+	BAD("PROXY TCP4 192.0.2.1 192.0.2.2 1 "),
+	BAD("PROXY TCP4 192.0.2.1 192.0.2.2 1 2 "),
+	BAD("PROXY TCP4 192.0.2.1 192.0.2.2 1 2 3"),
+	BAD("PROXY TCP4 192.0.2.1  192.0.2.2 1 2"),
+	BAD("PROXY TCP4 192.0.2.1\t192.0.2.2 1 2"),
+	BAD("PROXY TCP4 192.0.2.1 192.0.2.2 01 2"),
+	BAD("PROXY TCP4 192.0.2.1 192.0.2.2 1 00"),
+	BAD("PROXY TCP4 192.0.2.1 192.0.2.2 1 65536"),
+	BAD("PROXY TCP4 192.0.2.1 192.0.2.2 1 99999"),
+	BAD("PROXY TCP4 192.0.2.1 192.0.2.2 1 4294967297"),
+	BAD("PROXY TCP4 192.0.2.1 192.0.2.2 +1 2"),
+	BAD("PROXY TCP4 192.0.2.1 192.0.2.2 -1 2"),
+	BAD("PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r"),
+	BAD("PROXY TCP4 192.0.2.1 192.0.2.2 1 2\n"),
+	BAD("PROXY TCP4 192.0.2.1 192.0.2.2 1 2\0"),
+	BAD("PROXY TCP4 192.0.2.01 192.0.2.2 1 2"),
+	BAD("PROXY TCP4 192.0.2 192.0.2.2 1 2"),
+	BAD("PROXY TCP4 192.0.2.256 192.0.2.2 1 2"),
+	BAD("PROXY TCP4 192.0.2.1\0 192.0.2.2 1 2"),
+	BAD("PROXY TCP4 2001:db8::1 192.0.2.2 1 2"),
+	BAD("PROXY TCP6 192.0.2.1 2001:db8::1 1 2"),
+	BAD("PROXY TCP6 2001:db8::1::2 2001:db8::1 1 2"),
+	BAD("PROXY TCP6 2001:db8::1%1 2001:db8::1 1 2"),
+	BAD("PROXY TCP6 [2001:db8::1] 2001:db8::1 1 2"),
+	/* 107 bytes with the CRLF above, 108 here */
+	ROW("PROXY UNKNOWN     " X88 "\r\n", PROXY_BAD, false),
+	ROW("PROXY UNKNOWN" X88 X16, PROXY_BAD, false),
+	ROW("PROXY UNKNOWN\n", PROXY_MORE, false),
+	ROW("PROXY UNKNOWN\r", PROXY_MORE, false),
+	ROW("PROX", PROXY_MORE, false),
+	ROW("", PROXY_MORE, false),
+	ROW("PROXI", PROXY_ABSENT, false),
+	ROW("proxy ", PROXY_ABSENT, false),
+	ROW("GET / HTTP/1.1\r\n", PROXY_ABSENT, false),
+	ROW("\x16\x03\x01", PROXY_ABSENT, false),
 #undef ROW
-	};
+};
 
-	for (unsigned i = 0; i < ARRAY_SIZE(rows); i++) {
+static void test_lines_of_version_1(void **state)
+{
+	for (unsigned i = 0; i < ARRAY_SIZE(v1_rows); i++) {
 		struct proxy_header header;
-		enum proxy_status status = parse(rows[i].line, rows[i].len, &header);
+		enum proxy_status status = parse(v1_rows[i].line, v1_rows[i].len, &header);
 
-		if (status != rows[i].status)
-			fail_msg("'%s' is %d", rows[i].line, status);
+		if (status != v1_rows[i].status)
+			fail_msg("'%s' is %d", v1_rows[i].line, status);
 		if (status != PROXY_FOUND)
 			continue;
 		assert_int_equal(header.version, PROXY_V1);
-		assert_int_equal(header.n_bytes, rows[i].len);
-		assert_int_equal(header.is_local, rows[i].is_local);
-		assert_int_equal(header.src.family == 0, rows[i].is_local);
+		assert_int_equal(header.n_bytes, v1_rows[i].len);
+		assert_int_equal(header.is_local, v1_rows[i].is_local);
+		assert_int_equal(header.src.family == 0, v1_rows[i].is_local);
 	}
 }
 

@@ -258,6 +258,7 @@ static void test_extensions_that_a_name_is_read_from(void **state)
 		ROW(ECH, "\1", SNIFF_NO_NAME),
 		ROW(ECH, "\1x", SNIFF_BAD),
 		ROW(ECH, "\2", SNIFF_BAD),
+		ROW(ECH, "\2\0\1\0\1\7\0\0\0\1x", SNIFF_BAD),
 		ROW(ECH, "", SNIFF_BAD),
 		ROW(ECH, "\0\0\1\0\1\7\0\0\0\0", SNIFF_BAD),
 #undef ROW
@@ -338,6 +339,83 @@ static void test_the_head_of_the_hello(void **state)
 	}
 }
 
+static void test_a_cipher_suite_has_two_bytes(void **state)
+{
+	static struct bytes hello;
+
+	hello_begin(&hello);
+	/* back behind the suites, for one byte more; compressions and extensions again */
+	hello.len = 86;
+	put(&hello, 1, 0x13);
+	close_length(&hello, 3);
+	put(&hello, 4, 0x01000000);
+	close_length(&hello, 1);
+	close_length(&hello, 0);
+	assert_answer(&hello, SNIFF_BAD, "");
+	/* with two it is right */
+	hello.len = 87;
+	put(&hello, 1, 0x03);
+	close_length(&hello, 3);
+	put(&hello, 4, 0x01000000);
+	close_length(&hello, 1);
+	close_length(&hello, 0);
+	assert_answer(&hello, SNIFF_NO_NAME, "");
+}
+
+static void test_nothing_follows_the_extensions(void **state)
+{
+	static struct bytes hello;
+
+	begin_named(&hello);
+	close_length(&hello, 5);
+	put(&hello, 1, 0);
+	close_length(&hello, 1);
+	close_length(&hello, 0);
+	assert_answer(&hello, SNIFF_BAD, "");
+}
+
+static void test_alpn_is_shown_safely(void **state)
+{
+	static const struct {
+		const char *body;
+		size_t len;
+		const char *alpn;
+	} rows[] = {
+#define ROW(body, alpn) {body, sizeof(body) - 1, alpn}
+		ROW("\0\x8\7a,b\\ \0\xff", "a\\x2cb\\x5c\\x20\\x00\\xff"),
+		/* 59 fit, the dots behind them always do */
+		ROW("\0\x3c\x3b"
+		    "12345678901234567890123456789012345678901234567890123456789",
+		    "12345678901234567890123456789012345678901234567890123456789"),
+		ROW("\0\x3f\x3b"
+		    "12345678901234567890123456789012345678901234567890123456789"
+		    "\2h2",
+		    "12345678901234567890123456789012345678901234567890123456789,..."),
+		ROW("\0\x40\x3c"
+		    "123456789012345678901234567890123456789012345678901234567890"
+		    "\2h2",
+		    "..."),
+		/* two that do not fit leave one mark */
+		ROW("\0\x43\2h2\x3c"
+		    "123456789012345678901234567890123456789012345678901234567890"
+		    "\2h3",
+		    "h2,..."),
+#undef ROW
+	};
+	static struct bytes hello;
+
+	for (unsigned i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct sniff sniff;
+
+		hello_begin(&hello);
+		put_extension(&hello, 16, rows[i].body, rows[i].len);
+		hello_end(&hello);
+		sniff = sniff_all(sniff_tls, hello.data, hello.len);
+		assert_int_equal(sniff.status, SNIFF_NO_NAME);
+		assert_string_equal(sniff.alpn, rows[i].alpn);
+	}
+}
+
 static void test_a_hello_without_extensions(void **state)
 {
 	static struct bytes hello;
@@ -362,7 +440,6 @@ static void test_what_may_not_stand_between_fragments(void **state)
 		{"\x15\x03\x03\x00\x02\x01\x00", 7}, {"\x14\x03\x03\x00\x01\x01", 6},
 		{"\x17\x03\x03\x00\x01x", 6},        {"\x18\x03\x03\x00\x01x", 6},
 		{"\x16\x03\x03\x00\x00", 5},         {"\x16\x02\x03\x00\x01x", 6},
-		{"\x16\x03\x03\x40\x01", 5},
 	};
 	static struct bytes hello, split, broken;
 
@@ -376,6 +453,25 @@ static void test_what_may_not_stand_between_fragments(void **state)
 		put_bytes(&broken, rows[i].record, rows[i].len);
 		put_bytes(&broken, split.data + 55, split.len - 55);
 		assert_answer(&broken, SNIFF_BAD, "");
+	}
+	/* a later record of another protocol, otherwise right */
+	split.data[55 + 1] = 2;
+	assert_answer(&split, SNIFF_BAD, "");
+}
+
+static void test_a_record_has_16384_bytes_at_most(void **state)
+{
+	static const uint8_t zeroes[16384];
+	static struct bytes hello;
+
+	for (size_t n = 16384; n <= 16385; n++) {
+		begin_named(&hello);
+		/* four bytes of it are the extension's own header */
+		put_extension(&hello, 21, zeroes, n - (hello.len - 5) - 4);
+		hello_end(&hello);
+		assert_int_equal(hello.len, 5 + n);
+		assert_answer(&hello, n == 16384 ? SNIFF_FOUND : SNIFF_BAD,
+			      n == 16384 ? "example.org" : "");
 	}
 }
 
@@ -451,7 +547,11 @@ int main(void)
 		cmocka_unit_test(test_extensions_that_a_name_is_read_from),
 		cmocka_unit_test(test_no_extension_comes_twice),
 		cmocka_unit_test(test_the_head_of_the_hello),
+		cmocka_unit_test(test_a_cipher_suite_has_two_bytes),
+		cmocka_unit_test(test_nothing_follows_the_extensions),
+		cmocka_unit_test(test_alpn_is_shown_safely),
 		cmocka_unit_test(test_a_hello_without_extensions),
+		cmocka_unit_test(test_a_record_has_16384_bytes_at_most),
 		cmocka_unit_test(test_what_may_not_stand_between_fragments),
 		cmocka_unit_test(test_the_hello_ends_with_its_record),
 		cmocka_unit_test(test_the_longest),
