@@ -21,13 +21,15 @@ enum proxy_status { PROXY_MORE, PROXY_FOUND, PROXY_ABSENT, PROXY_BAD };
 
 struct proxy_header {
 	enum proxy_version version;
-	size_t n_bytes;              /* of the header: what follows is the client's */
-	bool is_local;               /* LOCAL or UNKNOWN: the connection's own addresses count */
-	bool has_crc;                /* PP2_TYPE_CRC32C was there, and right */
+	size_t n_bytes; /* of the header: what follows is the client's */
+	bool is_local;  /* LOCAL, UNKNOWN and the like: the connection's own addresses count */
+	bool has_crc;   /* PP2_TYPE_CRC32C was there, and right */
 	struct ip_endpoint src, dst; /* family 0 with is_local */
 };
 
-/* `accepted` is what may come (PROXY_V1, PROXY_V2, PROXY_ANY). PROXY_ABSENT: no PROXY header. */
+/* `accepted` is what may come (PROXY_V1, PROXY_V2, PROXY_ANY). PROXY_ABSENT: no PROXY header; one
+ * of the other version is BAD. Datagrams and AF_UNIX are local, too. A function of the bytes alone,
+ * as net/sniff.h says; `ret_header` is written with PROXY_FOUND. */
 enum proxy_status proxy_parse(const uint8_t *data, size_t len, enum proxy_version accepted,
 			      struct proxy_header *ret_header);
 
@@ -36,4 +38,5 @@ enum proxy_status proxy_parse(const uint8_t *data, size_t len, enum proxy_versio
 size_t proxy_write(enum proxy_version version, const struct ip_endpoint *src,
 		   const struct ip_endpoint *dst, bool with_crc, uint8_t *buf, size_t size);
 
+/* Continues `crc`, at first 0. */
 uint32_t crc32c(uint32_t crc, const void *data, size_t len);
