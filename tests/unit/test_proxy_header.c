@@ -435,11 +435,36 @@ static void test_a_checksum_guards_every_bit(void **state)
 			bytes.data[i] ^= (uint8_t)(1 << bit);
 		}
 	}
-	/* twice, and both right for themselves: no */
-	bytes.len = n_header;
-	put_bytes(&bytes, bytes.data + 28, 7);
-	bytes.data[15] = (uint8_t)(bytes.data[15] + 7);
-	assert_int_equal(parse(bytes.data, bytes.len, &header), PROXY_BAD);
+}
+
+/* TLVs whose last checksum, its place `at` from the end, is made right: `status` all the same. */
+static void check_sealed(const char *tlvs, size_t n_tlvs, size_t at, enum proxy_status status)
+{
+	static struct bytes bytes;
+	struct proxy_header header;
+	uint32_t sum;
+	size_t end;
+
+	bytes.len = 0;
+	put_bytes(&bytes, SIGNATURE "\x21\x11\0", 15);
+	put(&bytes, 1, (uint32_t)(12 + n_tlvs));
+	put_bytes(&bytes, ADDRESSES, 12);
+	put_bytes(&bytes, tlvs, n_tlvs);
+	end = bytes.len;
+	sum = crc32c(0, bytes.data, end);
+	bytes.len = end - at;
+	put(&bytes, 4, sum);
+	bytes.len = end;
+	assert_int_equal(parse(bytes.data, bytes.len, &header), status);
+}
+
+static void test_one_checksum_of_four_bytes(void **state)
+{
+	check_sealed("\3\0\4\0\0\0\0", 7, 4, PROXY_FOUND);
+	check_sealed("\4\0\1x\3\0\4\0\0\0\0", 11, 4, PROXY_FOUND);
+	check_sealed("\3\0\4\0\0\0\0\4\0\1x", 11, 8, PROXY_FOUND);
+	check_sealed("\3\0\4abcd\3\0\4\0\0\0\0", 14, 4, PROXY_BAD);
+	check_sealed("\3\0\5\0\0\0\0x", 8, 5, PROXY_BAD);
 }
 
 static void test_only_what_is_accepted(void **state)
@@ -499,6 +524,7 @@ int main(void)
 		cmocka_unit_test(test_tlvs),
 		cmocka_unit_test(test_tlvs_are_bounded),
 		cmocka_unit_test(test_a_checksum_guards_every_bit),
+		cmocka_unit_test(test_one_checksum_of_four_bytes),
 		cmocka_unit_test(test_only_what_is_accepted),
 		cmocka_unit_test(test_crc32c_of_the_books),
 	};
