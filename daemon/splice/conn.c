@@ -27,8 +27,10 @@ static const char *const reset_by[] = {[CLIENT] = "reset by client", [SERVER] = 
 static void mark_dead(struct conn *conn, enum conn_side side)
 {
 	conn->is_dead[side] = true;
-	/* Level-triggered ERR and HUP can be masked in no other way. */
+	/* Level-triggered ERR and HUP can be masked in no other way. From now on it is read
+	 * without being told to. */
 	acceptor_unwatch(conn, side);
+	acceptor_look_now(conn);
 }
 
 void conn_note_error(struct conn *conn, enum conn_side side, int error)
