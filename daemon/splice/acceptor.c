@@ -136,15 +136,16 @@ static void run_soon(struct acceptor *acceptor)
 static int sides_new(struct acceptor *acceptor)
 {
 	const struct splice *splice = acceptor->splice;
-	uint32_t n = splice->max_conns / splice->n_acceptors;
+	uint32_t first, n;
 
-	if (!splice->maps || n == 0)
+	if (!splice->maps)
 		return 0;
-	acceptor->free_sides = calloc(n, sizeof(*acceptor->free_sides));
-	acceptor->by_side = calloc(n, sizeof(struct conn *));
+	splice_maps_block(splice->maps, acceptor->index, &first, &n);
+	acceptor->free_sides = calloc(MAX(n, 1), sizeof(*acceptor->free_sides));
+	acceptor->by_side = calloc(MAX(n, 1), sizeof(struct conn *));
 	if (!acceptor->free_sides || !acceptor->by_side)
 		return -ENOMEM;
-	acceptor->first_side = 2 * n * acceptor->index;
+	acceptor->first_side = 2 * first;
 	acceptor->n_sides = acceptor->n_free_sides = n;
 	for (uint32_t i = 0; i < n; i++)
 		acceptor->free_sides[i] = acceptor->first_side + 2 * (n - 1 - i);
@@ -181,48 +182,10 @@ static void on_passed(struct acceptor *acceptor, uint32_t side)
 		conn_on_passed(acceptor->by_side[i], side % 2 ? SERVER : CLIENT);
 }
 
-static void hand_over(struct acceptor *to, uint32_t side)
-{
-	uint32_t head = atomic_load_explicit(&to->passed_head, memory_order_relaxed);
-	/* pairs with the release in take_passed() */
-	uint32_t tail = atomic_load_explicit(&to->passed_tail, memory_order_acquire);
-
-	if (head - tail == PASSED_N)
-		atomic_store_explicit(&to->has_missed_passed, true, memory_order_relaxed);
-	else
-		to->passed[head % PASSED_N] = side;
-	if (head - tail < PASSED_N)
-		atomic_store_explicit(&to->passed_head, head + 1, memory_order_release);
-	if (head == tail || head - tail == PASSED_N)
-		acceptor_wake(to);
-}
-
 static void on_event_of_verdict(const struct splice_event *event, void *arg)
 {
-	struct acceptor *acceptor = arg;
-	struct splice *splice = acceptor->splice;
-	uint32_t per_acceptor = 2 * (splice->max_conns / splice->n_acceptors);
-	uint32_t owner = event->side / per_acceptor;
-
-	if (event->kind != SPLICE_EVENT_PASSED || owner >= splice->n_acceptors)
-		return;
-	if (owner == acceptor->index)
-		on_passed(acceptor, event->side);
-	else
-		hand_over(splice->acceptors[owner], event->side);
-}
-
-static void take_passed(struct acceptor *acceptor)
-{
-	uint32_t tail = atomic_load_explicit(&acceptor->passed_tail, memory_order_relaxed);
-	/* pairs with the release in hand_over() */
-	uint32_t head = atomic_load_explicit(&acceptor->passed_head, memory_order_acquire);
-
-	for (; tail != head; tail++)
-		on_passed(acceptor, acceptor->passed[tail % PASSED_N]);
-	atomic_store_explicit(&acceptor->passed_tail, tail, memory_order_release);
-	if (atomic_exchange_explicit(&acceptor->has_missed_passed, false, memory_order_relaxed))
-		acceptor->scan_ns = 0;
+	if (event->kind == SPLICE_EVENT_PASSED)
+		on_passed(arg, event->side);
 }
 
 /* Notes can be lost (a full ring): every spliced connection is looked at now and then. */
@@ -364,7 +327,6 @@ static void turn(struct acceptor *acceptor)
 	acceptor->now_ns = clock_now_ns();
 	for (int i = 0; i < n; i++)
 		dispatch(acceptor, &events[i]);
-	take_passed(acceptor);
 	run_soon(acceptor);
 	scan_spliced(acceptor);
 	timers_run(&acceptor->timers, acceptor->now_ns, on_timer, acceptor);

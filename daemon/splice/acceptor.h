@@ -7,9 +7,6 @@
  *   next_config = config             ──release──►      exchanges it for NULL, config_seen = number
  *   drain_at_ns, is_stopping         ──relaxed──►      looks once a turn
  *   write(wake_fd)                                     epoll;  write(splice->done_fd) when done
- *
- * Acceptor 0 also reads the ring of the verdict's events and hands those of other acceptors'
- * connections over: `passed`, one ring per acceptor, acceptor 0 writes.
  */
 #pragma once
 
@@ -29,7 +26,6 @@
 #include "util/macros.h"
 
 #define COMMANDS_N        64
-#define PASSED_N          4096
 #define RECORDS_N         256
 #define ACCEPTOR_MAX_CPUS 128
 #define SOON_MIN_DELAY_NS (50 * NSEC_PER_USEC)
@@ -79,11 +75,6 @@ struct acceptor {
 	_Atomic uint64_t config_wanted, config_seen;
 	_Atomic uint64_t drain_at_ns; /* 0 = not draining */
 	_Atomic bool is_stopping;
-
-	/* From acceptor 0: sides that the verdict passed bytes of. */
-	uint32_t passed[PASSED_N];
-	_Atomic uint32_t passed_head, passed_tail;
-	_Atomic bool has_missed_passed; /* the ring was full: look at all */
 
 	/* To control. */
 	_Atomic uint64_t beat;

@@ -86,12 +86,12 @@ struct stream {
 	enum splice_engine counted_as; /* SPLICE_ENGINE_N: not yet */
 	/* sockmap */
 	bool in_maps;
-	uint32_t side;        /* number in splice_maps */
-	uint64_t sink_base;   /* splice_base() of the sink at entering */
-	uint64_t n_relayed;   /* passed bytes that user space has sent on: stored as `consumed` */
+	uint32_t side;         /* number in splice_maps */
+	uint64_t sink_base;    /* splice_base() of the sink at entering */
+	uint64_t n_relayed;    /* passed bytes that user space has sent on: stored as `consumed` */
 	uint64_t n_redirected; /* as last seen, and counted */
-	uint64_t n_ordered;    /* of them: seen in the sink's TCP, so that passed bytes may follow */
-	bool is_ordering;      /* the last pump said PUMP_ORDER: no event helps */
+	uint64_t n_ordered; /* of them: seen in the sink's TCP, so that passed bytes may follow */
+	bool is_ordering;   /* the last pump said PUMP_ORDER: no event helps */
 	uint32_t n_credit_out; /* as last seen; n_fallbacks counts how often it grew */
 	uint64_t fell_back_ns; /* … and when it last did */
 	/* promote.c: pumps that brought bytes since it last decided; n_received then, and as last
@@ -132,7 +132,7 @@ struct conn {
 	uint16_t tried[8]; /* servers of the backend that failed */
 	bool is_logged;
 	bool is_kept_out; /* the maps refused it once */
-	const char *how; /* it ended */
+	const char *how;  /* it ended */
 };
 
 static inline enum conn_side conn_other(enum conn_side side)

@@ -76,7 +76,7 @@ static int build(struct splice *splice, const struct splice_options *options)
 		if (r < 0)
 			return r;
 	}
-	/* Only now: an acceptor may hand events over to any other. */
+	/* Only now: whoever could not be made has no threads to stop. */
 	for (uint32_t i = 0; i < splice->n_acceptors; i++) {
 		r = start_thread(splice->acceptors[i], splice->cpus[i], options->cpus != NULL);
 		if (r < 0)

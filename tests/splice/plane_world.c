@@ -13,7 +13,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "net/maglev.h"
+#include "kern/splice_maps.h"
 #include "tests/unit/unit.h"
 #include "util/clock.h"
 #include "util/macros.h"
@@ -191,6 +191,22 @@ static void set_defaults(struct world_options *options)
 		options->connect_timeout_ns = 20 * NSEC_PER_SEC;
 }
 
+static void open_maps(struct world *world)
+{
+	struct splice_maps_spec spec = {.n_conns = world->options.max_conns,
+					.n_acceptors = world->options.n_acceptors};
+	int r;
+
+	if (world->options.engine != SPLICE_SOCKMAP && world->options.engine != SPLICE_AUTO)
+		return;
+	r = splice_maps_new(&spec, &world->maps);
+	if (r == -EPERM) {
+		print_message("no CAP_BPF, CAP_NET_ADMIN or CAP_PERFMON\n");
+		exit(77);
+	}
+	assert_int_equal(r, 0);
+}
+
 void world_open(struct world *world, const struct world_options *options)
 {
 	struct splice_options splice_options;
@@ -201,8 +217,10 @@ void world_open(struct world *world, const struct world_options *options)
 	world->options = *options;
 	set_defaults(&world->options);
 	new_states(world);
+	open_maps(world);
 	splice_options = (struct splice_options){.n_acceptors = world->options.n_acceptors,
-						 .max_conns = world->options.max_conns};
+						 .max_conns = world->options.max_conns,
+						 .maps = world->maps};
 	assert_int_equal(splice_new(&splice_options, &world->splice), 0);
 	world->config = new_config(world);
 	assert_int_equal(splice_apply(world->splice, world->config), 0);
@@ -237,6 +255,7 @@ void world_close(struct world *world)
 		assert_int_equal(pool->n_used_pipes, 0);
 	}
 	splice_free(world->splice);
+	splice_maps_free(world->maps);
 	splice_config_unref(world->config);
 	for (uint32_t i = 0; i < world->options.n_servers; i++) {
 		close_fdp(&world->server_fds[i]);

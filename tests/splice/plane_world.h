@@ -33,6 +33,7 @@ struct world_options {
 
 struct world {
 	struct world_options options;
+	struct splice_maps *maps; /* with engine = sockmap */
 	struct splice *splice;
 	struct splice_config *config;
 	struct listener_state *listener;
@@ -44,6 +45,7 @@ struct world {
 	unsigned n_fds; /* before it was there */
 };
 
+/* With engine = sockmap it skips the test where the kernel or a capability says no. */
 void world_open(struct world *world, const struct world_options *options);
 /* Nothing may be left: connections, flows, buffers, pipes, file descriptors. */
 void world_close(struct world *world);

@@ -244,7 +244,7 @@ static void test_random_transfers(void **state)
 	world_close(&world);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		{.name = "random_transfers/copy",
@@ -253,7 +253,15 @@ int main(void)
 		{.name = "random_transfers/splice",
 		 .test_func = test_random_transfers,
 		 .initial_state = (void *)(uintptr_t)SPLICE_SPLICE},
+		{.name = "random_transfers/sockmap",
+		 .test_func = test_random_transfers,
+		 .initial_state = (void *)(uintptr_t)SPLICE_SOCKMAP},
+		{.name = "random_transfers/auto",
+		 .test_func = test_random_transfers,
+		 .initial_state = (void *)(uintptr_t)SPLICE_AUTO},
 	};
 
+	if (argc > 1)
+		cmocka_set_test_filter(argv[1]);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

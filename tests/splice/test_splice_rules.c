@@ -376,6 +376,7 @@ int main(int argc, char **argv)
 	const struct CMUnitTest tests[] = {
 		RULES("copy", SPLICE_COPY),
 		RULES("splice", SPLICE_SPLICE),
+		RULES("sockmap", SPLICE_SOCKMAP),
 	};
 
 	if (argc > 1)
