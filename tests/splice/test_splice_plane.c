@@ -1,0 +1,612 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The plane around connections: first bytes, backends, limits, shortage, reload, drain. */
+#include <errno.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "tests/splice/plane_world.h"
+#include "tests/unit/unit.h"
+#include "util/clock.h"
+#include "util/macros.h"
+
+#define REQUEST "GET / HTTP/1.1\r\nHost: www.example.org\r\n\r\n"
+#define STRANGE "GET / HTTP/1.1\r\nHost: www.example.com\r\n\r\n"
+
+static struct world world;
+
+static uint64_t n_rejected(enum splice_reject reason)
+{
+	return atomic_load(&world.listener->n_rejected[reason]);
+}
+
+static void wait_rejected(enum splice_reject reason, uint64_t n)
+{
+	uint64_t until_ns = clock_now_ns() + WORLD_WAIT_MS * NSEC_PER_MSEC;
+
+	while (n_rejected(reason) < n)
+		assert_true(clock_now_ns() < until_ns);
+	assert_int_equal(n_rejected(reason), n);
+}
+
+static void ping(int client, int server)
+{
+	peer_send(client, "ping", 4);
+	peer_expect(server, "ping", 4);
+	peer_send(server, "pong", 4);
+	peer_expect(client, "pong", 4);
+}
+
+static void end_pair(int client, int server)
+{
+	peer_close(client);
+	peer_expect_eof(server);
+	peer_close(server);
+}
+
+/* --- First bytes ---------------------------------------------------------------------------------
+ */
+
+static void test_a_request_in_single_bytes_is_forwarded_once(void **state)
+{
+	int client, server;
+
+	world_open(&world, &(struct world_options){.engine = SPLICE_COPY,
+						   .sniff = SPLICE_SNIFF_HTTP,
+						   .has_no_default = true});
+	client = world_connect(&world);
+	for (size_t i = 0; i < strlen(REQUEST); i++)
+		peer_send(client, REQUEST + i, 1);
+	server = world_accept(&world, 0);
+	peer_expect(server, REQUEST, strlen(REQUEST));
+	ping(client, server);
+	end_pair(client, server);
+	assert_int_equal(atomic_load(&world.listener->sniff_time_sum_ns) > 0, 1);
+	world_close(&world);
+}
+
+static void test_a_request_with_much_behind_it_arrives_whole(void **state)
+{
+	int client, server;
+
+	world_open(&world, &(struct world_options){.engine = SPLICE_SPLICE,
+						   .sniff = SPLICE_SNIFF_HTTP,
+						   .send_proxy = PROXY_V2,
+						   .has_no_default = true});
+	client = world_connect(&world);
+	peer_send(client, REQUEST, strlen(REQUEST));
+	peer_send_pattern(client, 1, 0, 900000);
+	peer_finish(client);
+	server = world_accept(&world, 0);
+	{
+		uint8_t header[28];
+		size_t n = 0;
+
+		while (n < sizeof(header)) {
+			ssize_t got = recv(server, header + n, sizeof(header) - n, 0);
+
+			assert_true(got > 0);
+			n += (size_t)got;
+		}
+		assert_memory_equal(header, "\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c", 16);
+	}
+	peer_expect(server, REQUEST, strlen(REQUEST));
+	peer_expect_pattern(server, 1, 0, 900000);
+	peer_expect_eof(server);
+	peer_close(server);
+	peer_expect_eof(client);
+	peer_close(client);
+	world_close(&world);
+}
+
+static void test_whom_nobody_serves_reads_why(void **state)
+{
+	char answer[512];
+	size_t n = 0;
+	ssize_t got;
+	int client;
+
+	world_open(&world, &(struct world_options){.engine = SPLICE_COPY,
+						   .sniff = SPLICE_SNIFF_HTTP,
+						   .has_no_default = true});
+	client = world_connect(&world);
+	peer_send(client, STRANGE, strlen(STRANGE));
+	/* More that nobody will read: the answer must arrive all the same. */
+	peer_send_pattern(client, 1, 0, 500000);
+	peer_finish(client);
+	while ((got = recv(client, answer + n, sizeof(answer) - 1 - n, 0)) > 0)
+		n += (size_t)got;
+	assert_int_equal(got, 0);
+	answer[n] = '\0';
+	assert_memory_equal(answer, "HTTP/1.1 421 ", 13);
+	peer_close(client);
+	wait_rejected(SPLICE_REJECT_NO_BACKEND, 1);
+	world_close(&world);
+}
+
+static void test_broken_and_slow_first_bytes_are_rejected(void **state)
+{
+	int client;
+
+	world_open(&world, &(struct world_options){.engine = SPLICE_COPY,
+						   .sniff = SPLICE_SNIFF_HTTP,
+						   .sniff_timeout_ns = 150 * NSEC_PER_MSEC});
+	client = world_connect(&world);
+	peer_send(client, "GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", 37);
+	peer_expect_reset(client);
+	peer_close(client);
+	wait_rejected(SPLICE_REJECT_SNIFF_MALFORMED, 1);
+
+	/* The time is absolute: a byte now and then does not help. */
+	client = world_connect(&world);
+	for (unsigned i = 0; i < 40; i++) {
+		struct pollfd pollfd = {.fd = client, .events = POLLIN};
+
+		(void)send(client, "GET / HTTP/1.1\r\nX: yyyyyyyyyyyyyyyyyyyyyyy" + i, 1,
+			   MSG_NOSIGNAL);
+		if (poll(&pollfd, 1, 20) == 1)
+			break;
+	}
+	wait_rejected(SPLICE_REJECT_SNIFF_TIMEOUT, 1);
+	peer_close(client);
+
+	client = world_connect(&world);
+	peer_send(client, "GET", 3);
+	peer_finish(client);
+	peer_expect_reset(client);
+	peer_close(client);
+	wait_rejected(SPLICE_REJECT_CLIENT_GONE, 1);
+	world_close(&world);
+}
+
+static void test_many_silent_clients_hold_no_memory_and_nobody_up(void **state)
+{
+	enum { N = 500 };
+	int clients[N], client, server;
+	struct splice_flow_row row;
+
+	world_open(&world,
+		   &(struct world_options){.engine = SPLICE_COPY, .sniff = SPLICE_SNIFF_HTTP});
+	for (unsigned i = 0; i < N; i++) {
+		clients[i] = world_connect(&world);
+		if (i % 2)
+			peer_send(clients[i], "G", 1);
+	}
+	world_wait_u32(&world.listener->n_sniffing, N);
+	client = world_connect(&world);
+	peer_send(client, REQUEST, strlen(REQUEST));
+	server = world_accept(&world, 0);
+	peer_expect(server, REQUEST, strlen(REQUEST));
+	end_pair(client, server);
+	world_wait_u32(&world.listener->n_active, N);
+	/* A small buffer for whoever has sent something. Asking for flows is a turn of the thread's
+	 * after which nothing happens. */
+	assert_int_equal(splice_flows(world.splice, &row, 1), 1);
+	assert_true(world.splice->acceptors[0]->pool.small.n_used <= N / 2);
+	assert_int_equal(world.splice->acceptors[0]->pool.large.n_used, 0);
+	for (unsigned i = 0; i < N; i++)
+		peer_close(clients[i]);
+	world_close(&world);
+}
+
+static void test_proxy_headers_come_only_from_whom_may_send_them(void **state)
+{
+	static const char header[] = "PROXY TCP4 192.0.2.9 192.0.2.1 1000 443\r\n";
+	struct splice_flow_row row;
+	int client, server;
+
+	world_open(&world,
+		   &(struct world_options){.engine = SPLICE_COPY, .proxy_protocol = PROXY_ANY});
+	client = world_connect(&world);
+	peer_expect_reset(client);
+	peer_close(client);
+	wait_rejected(SPLICE_REJECT_ACL, 1);
+	world_close(&world);
+
+	world_open(&world, &(struct world_options){.engine = SPLICE_COPY,
+						   .proxy_protocol = PROXY_ANY,
+						   .send_proxy = PROXY_V1,
+						   .is_proxy_from_here = true});
+	client = world_connect(&world);
+	peer_send(client, "hello, no header\r\n", 18);
+	peer_expect_reset(client);
+	peer_close(client);
+	wait_rejected(SPLICE_REJECT_PROXY_HEADER, 1);
+
+	client = world_connect(&world);
+	for (size_t i = 0; i < strlen(header); i++)
+		peer_send(client, header + i, 1);
+	peer_send(client, "x", 1);
+	server = world_accept(&world, 0);
+	/* The addresses go on, the header itself does not. */
+	peer_expect(server, header, strlen(header));
+	peer_expect(server, "x", 1);
+	ping(client, server);
+	assert_int_equal(splice_flows(world.splice, &row, 1), 1);
+	assert_int_equal(row.client.family, 4);
+	assert_int_equal(row.client.port, 1000);
+	assert_memory_equal(row.client.addr.octet, "\xc0\x00\x02\x09", 4);
+	assert_string_equal(row.state, "open");
+	assert_string_equal(row.server, "s0");
+	assert_int_equal(row.bytes[CLIENT], 5);
+	assert_int_equal(row.bytes[SERVER], 4);
+	end_pair(client, server);
+	world_close(&world);
+}
+
+/* --- Backends ------------------------------------------------------------------------------------
+ */
+
+static void test_the_next_server_is_tried_and_the_bad_one_marked(void **state)
+{
+	int client, server;
+
+	world_open(&world,
+		   &(struct world_options){.engine = SPLICE_COPY, .n_servers = 2, .n_retries = 1});
+	close_fdp(&world.server_fds[0]);
+	for (unsigned i = 0; i < 8; i++) {
+		client = world_connect(&world);
+		server = world_accept(&world, 1);
+		ping(client, server);
+		end_pair(client, server);
+		world_wait_no_conns(&world);
+	}
+	/* Three failures in a row took it out: it was not asked again. */
+	assert_int_equal(atomic_load(&world.servers[0]->n_failures), 3);
+	assert_true(atomic_load(&world.servers[0]->out_until_ns) > clock_now_ns());
+	close_fdp(&world.server_fds[1]);
+	client = world_connect(&world);
+	peer_expect_reset(client);
+	peer_close(client);
+	wait_rejected(SPLICE_REJECT_NO_BACKEND, 1);
+	world_close(&world);
+}
+
+/* A queue that is full: its SYNs are dropped, and connect() waits. */
+static void fill_queue(int *fds, unsigned n, const struct server_state *server)
+{
+	for (unsigned i = 0; i < n; i++) {
+		fds[i] = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+		assert_true(fds[i] >= 0);
+		(void)connect(fds[i], (const struct sockaddr *)&server->address,
+			      server->address_len);
+	}
+}
+
+static void test_a_server_that_does_not_answer_is_given_up(void **state)
+{
+	int client, fds[4];
+
+	world_open(&world, &(struct world_options){.engine = SPLICE_COPY,
+						   .connect_timeout_ns = 200 * NSEC_PER_MSEC});
+	assert_int_equal(listen(world.server_fds[0], 0), 0);
+	fill_queue(fds, ARRAY_SIZE(fds), world.servers[0]);
+	client = world_connect(&world);
+	peer_send(client, "x", 1);
+	peer_expect_reset(client);
+	peer_close(client);
+	wait_rejected(SPLICE_REJECT_NO_BACKEND, 1);
+	assert_int_equal(atomic_load(&world.servers[0]->n_failures), 1);
+	for (unsigned i = 0; i < ARRAY_SIZE(fds); i++)
+		peer_close(fds[i]);
+	world_close(&world);
+}
+
+static void test_a_client_that_leaves_while_connecting_is_noticed(void **state)
+{
+	int client, fds[4];
+
+	world_open(&world, &(struct world_options){.engine = SPLICE_COPY});
+	assert_int_equal(listen(world.server_fds[0], 0), 0);
+	fill_queue(fds, ARRAY_SIZE(fds), world.servers[0]);
+	client = world_connect(&world);
+	world_wait_u32(&world.backend->n_active, 1);
+	peer_send(client, "x", 1);
+	peer_reset(client);
+	wait_rejected(SPLICE_REJECT_CLIENT_GONE, 1);
+	for (unsigned i = 0; i < ARRAY_SIZE(fds); i++)
+		peer_close(fds[i]);
+	world_close(&world);
+}
+
+/* --- Limits --------------------------------------------------------------------------------------
+ */
+
+static void test_limits_hold_and_let_go(void **state)
+{
+	const struct {
+		struct world_options options;
+		enum splice_reject reason;
+	} cases[] = {
+		{{.max_connections = 2}, SPLICE_REJECT_LIMIT},
+		{{.max_per_source = 2}, SPLICE_REJECT_SOURCE_LIMIT},
+		{{.max_backend_connections = 2}, SPLICE_REJECT_LIMIT},
+	};
+
+	for (unsigned i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct world_options options = cases[i].options;
+		int client[3], server[3];
+
+		options.engine = SPLICE_COPY;
+		options.n_acceptors = 2;
+		world_open(&world, &options);
+		world_pair(&world, &client[0], &server[0]);
+		world_pair(&world, &client[1], &server[1]);
+		client[2] = world_connect(&world);
+		peer_expect_reset(client[2]);
+		peer_close(client[2]);
+		wait_rejected(cases[i].reason, 1);
+		end_pair(client[0], server[0]);
+		world_wait_u32(&world.listener->n_active, 1);
+		world_pair(&world, &client[2], &server[2]);
+		ping(client[2], server[2]);
+		ping(client[1], server[1]);
+		end_pair(client[1], server[1]);
+		end_pair(client[2], server[2]);
+		world_close(&world);
+	}
+}
+
+static void test_too_many_for_the_plane_wait_in_the_queue(void **state)
+{
+	int client[3], server[3];
+
+	world_open(&world, &(struct world_options){.engine = SPLICE_COPY, .max_conns = 2});
+	world_pair(&world, &client[0], &server[0]);
+	world_pair(&world, &client[1], &server[1]);
+	client[2] = world_connect(&world);
+	assert_true(world_turns_while_quiet(&world, world.server_fds[0], POLLIN, 300) < 15);
+	end_pair(client[0], server[0]);
+	server[2] = world_accept(&world, 0);
+	ping(client[2], server[2]);
+	end_pair(client[1], server[1]);
+	end_pair(client[2], server[2]);
+	world_close(&world);
+}
+
+static void test_without_file_descriptors_accepting_waits_and_goes_on(void **state)
+{
+	struct rlimit limit, low;
+	int client[4], server[4];
+
+	world_open(&world, &(struct world_options){.engine = SPLICE_COPY});
+	world_pair(&world, &client[0], &server[0]);
+	ping(client[0], server[0]);
+	client[1] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+	low = limit;
+	low.rlim_cur = (rlim_t)client[1] + 1;
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &low), 0);
+	assert_int_equal(connect(client[1], (struct sockaddr *)&world.address, world.address_len),
+			 0);
+	assert_true(world_turns_while_quiet(&world, world.server_fds[0], POLLIN, 400) < 15);
+	assert_true(world_counters(&world).n_accept_pauses > 0);
+	ping(client[0], server[0]);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+	server[1] = world_accept(&world, 0);
+	ping(client[1], server[1]);
+	end_pair(client[0], server[0]);
+	end_pair(client[1], server[1]);
+	world_close(&world);
+}
+
+/* --- Life ----------------------------------------------------------------------------------------
+ */
+
+static void test_reload_touches_nothing_that_is_there(void **state)
+{
+	int client, server, other, other_server;
+
+	world_open(&world, &(struct world_options){.engine = SPLICE_COPY, .n_acceptors = 2});
+	world_pair(&world, &client, &server);
+	for (unsigned i = 0; i < 50; i++) {
+		world.options.max_connections = 1 + i;
+		world_reload(&world);
+		ping(client, server);
+	}
+	world.options.max_connections = 1;
+	world_reload(&world);
+	other = world_connect(&world);
+	peer_expect_reset(other);
+	peer_close(other);
+	world.options.max_connections = 0;
+	world_reload(&world);
+	world_pair(&world, &other, &other_server);
+	ping(other, other_server);
+	ping(client, server);
+	end_pair(other, other_server);
+	end_pair(client, server);
+	world_close(&world);
+}
+
+static void test_a_removed_listener_loses_nobody_in_its_queue(void **state)
+{
+	enum { N = 40 };
+	int clients[N], servers[N];
+
+	world_open(&world, &(struct world_options){.engine = SPLICE_COPY});
+	for (unsigned i = 0; i < N; i++)
+		clients[i] = world_connect(&world);
+	assert_int_equal(splice_remove_listener(world.splice, world.listener->number), 0);
+	for (unsigned i = 0; i < N; i++)
+		servers[i] = world_accept(&world, 0);
+	assert_int_equal(atomic_load(&world.listener->n_accepted), N);
+	{
+		int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+		assert_int_equal(connect(fd, (struct sockaddr *)&world.address, world.address_len),
+				 -1);
+		assert_int_equal(errno, ECONNREFUSED);
+		peer_close(fd);
+	}
+	for (unsigned i = 0; i < N; i++)
+		peer_close(clients[i]);
+	for (unsigned i = 0; i < N; i++) {
+		peer_expect_eof(servers[i]);
+		peer_close(servers[i]);
+	}
+	world_close(&world);
+}
+
+static void test_an_acceptor_out_of_service_takes_no_new_ones(void **state)
+{
+	int client, server;
+
+	world_open(&world, &(struct world_options){.engine = SPLICE_COPY, .n_acceptors = 2});
+	assert_int_equal(splice_set_acceptor(world.splice, 0, false), 0);
+	for (unsigned i = 0; i < 50; i++) {
+		world_pair(&world, &client, &server);
+		ping(client, server);
+		assert_int_equal(atomic_load(&world.splice->acceptors[0]->n_live), 0);
+		end_pair(client, server);
+	}
+	assert_int_equal(splice_set_acceptor(world.splice, 0, true), 0);
+	assert_int_equal(splice_set_acceptor(world.splice, 1, false), 0);
+	world_wait_no_conns(&world);
+	world_pair(&world, &client, &server);
+	assert_int_equal(atomic_load(&world.splice->acceptors[0]->n_live), 1);
+	end_pair(client, server);
+	world_close(&world);
+}
+
+static void test_drain_lets_finish_then_resets(void **state)
+{
+	int client, server, other, other_server;
+	struct sockaddr_storage address;
+	int fd;
+
+	world_open(&world, &(struct world_options){.engine = SPLICE_SPLICE});
+	address = world.address;
+	world_pair(&world, &client, &server);
+	world_pair(&world, &other, &other_server);
+	splice_drain(world.splice, clock_now_ns() + 400 * NSEC_PER_MSEC);
+	ping(client, server);
+	end_pair(client, server);
+	assert_false(splice_is_drained(world.splice));
+	fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	assert_int_equal(connect(fd, (struct sockaddr *)&address, world.address_len), -1);
+	peer_close(fd);
+	peer_expect_reset(other);
+	peer_expect_reset(other_server);
+	peer_close(other);
+	peer_close(other_server);
+	world_wait_no_conns(&world);
+	assert_int_equal(world_counters(&world).n_killed, 1);
+	world_close(&world);
+}
+
+static void test_a_local_listener_is_shared(void **state)
+{
+	int clients[20], servers[20];
+
+	world_open(&world, &(struct world_options){
+				   .engine = SPLICE_SPLICE, .is_unix = true, .n_acceptors = 2});
+	for (unsigned i = 0; i < ARRAY_SIZE(clients); i++) {
+		world_pair(&world, &clients[i], &servers[i]);
+		ping(clients[i], servers[i]);
+	}
+	for (unsigned i = 0; i < ARRAY_SIZE(clients); i++) {
+		/* close() of a local socket is no half-close: what it sent still arrives. */
+		peer_send_pattern(clients[i], 1, 0, 50000);
+		peer_close(clients[i]);
+		peer_expect_pattern(servers[i], 1, 0, 50000);
+		peer_expect_eof(servers[i]);
+		peer_close(servers[i]);
+	}
+	world_close(&world);
+}
+
+static void test_other_sockets_are_refused(void **state)
+{
+	int fd;
+
+	world_open(&world, &(struct world_options){.engine = SPLICE_COPY});
+	fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, IPPROTO_MPTCP);
+	if (fd >= 0)
+		assert_int_equal(splice_add_socket(world.splice, 1, 0, fd, NULL, false),
+				 -EPROTONOSUPPORT);
+	fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	assert_int_equal(splice_add_socket(world.splice, 1, 0, fd, NULL, false), -EPROTONOSUPPORT);
+	world_close(&world);
+}
+
+static void test_ended_connections_are_told_of(void **state)
+{
+	struct splice_flow_record records[8];
+	struct pollfd pollfd;
+	uint32_t n = 0;
+
+	world_open(&world, &(struct world_options){.engine = SPLICE_COPY, .flow_log_every = 2});
+	pollfd = (struct pollfd){.fd = splice_records_fd(world.splice), .events = POLLIN};
+	for (unsigned i = 0; i < 6; i++) {
+		int client, server;
+
+		world_pair(&world, &client, &server);
+		ping(client, server);
+		end_pair(client, server);
+		world_wait_no_conns(&world);
+	}
+	while (n < 3) {
+		assert_int_equal(poll(&pollfd, 1, WORLD_WAIT_MS), 1);
+		n += splice_records_drain(world.splice, records + n, 8 - n);
+	}
+	assert_int_equal(splice_records_drain(world.splice, records, 8), 0);
+	assert_int_equal(poll(&pollfd, 1, 0), 0);
+	for (unsigned i = 0; i < n; i++) {
+		assert_string_equal(records[i].how, "closed");
+		assert_int_equal(records[i].row.bytes[CLIENT], 4);
+		assert_string_equal(records[i].row.backend, "app");
+	}
+	world_close(&world);
+}
+
+static void test_acceptors_beat(void **state)
+{
+	static struct splice_report report;
+	uint64_t before, until_ns = clock_now_ns() + WORLD_WAIT_MS * NSEC_PER_MSEC;
+
+	world_open(&world, &(struct world_options){.engine = SPLICE_COPY, .n_acceptors = 2});
+	splice_report(world.splice, &report);
+	before = report.acceptors[1].beat;
+	while (report.acceptors[1].beat == before) {
+		(void)poll(NULL, 0, 10);
+		splice_report(world.splice, &report);
+		assert_true(clock_now_ns() < until_ns);
+	}
+	assert_int_equal(report.n_acceptors, 2);
+	assert_true(report.acceptors[0].tid > 0);
+	world_close(&world);
+}
+
+int main(int argc, char **argv)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_a_request_in_single_bytes_is_forwarded_once),
+		cmocka_unit_test(test_a_request_with_much_behind_it_arrives_whole),
+		cmocka_unit_test(test_whom_nobody_serves_reads_why),
+		cmocka_unit_test(test_broken_and_slow_first_bytes_are_rejected),
+		cmocka_unit_test(test_many_silent_clients_hold_no_memory_and_nobody_up),
+		cmocka_unit_test(test_proxy_headers_come_only_from_whom_may_send_them),
+		cmocka_unit_test(test_the_next_server_is_tried_and_the_bad_one_marked),
+		cmocka_unit_test(test_a_server_that_does_not_answer_is_given_up),
+		cmocka_unit_test(test_a_client_that_leaves_while_connecting_is_noticed),
+		cmocka_unit_test(test_limits_hold_and_let_go),
+		cmocka_unit_test(test_too_many_for_the_plane_wait_in_the_queue),
+		cmocka_unit_test(test_without_file_descriptors_accepting_waits_and_goes_on),
+		cmocka_unit_test(test_reload_touches_nothing_that_is_there),
+		cmocka_unit_test(test_a_removed_listener_loses_nobody_in_its_queue),
+		cmocka_unit_test(test_an_acceptor_out_of_service_takes_no_new_ones),
+		cmocka_unit_test(test_drain_lets_finish_then_resets),
+		cmocka_unit_test(test_a_local_listener_is_shared),
+		cmocka_unit_test(test_other_sockets_are_refused),
+		cmocka_unit_test(test_ended_connections_are_told_of),
+		cmocka_unit_test(test_acceptors_beat),
+	};
+
+	if (argc > 1)
+		cmocka_set_test_filter(argv[1]);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
