@@ -242,8 +242,11 @@ static void test_stuck_reader_holds_the_sender(void **state)
 	world_pair(&world, &client, &server);
 	n = peer_fill(client, 1);
 	assert_true(world_turns_while_quiet(&world, client, POLLOUT, QUIET_MS) < QUIET_TURNS);
-	/* A pipe or a buffer, no more, beside what the sockets hold. */
-	assert_true(world_counters(&world).parked_bytes <= POOL_PIPE_BYTES + POOL_LARGE_BYTES);
+	/* A pipe or a buffer, no more, beside what the sockets hold. (A sockmap's bound is credit,
+	 * and told by tests/bpf.) */
+	if (world.options.engine != SPLICE_SOCKMAP)
+		assert_true(world_counters(&world).parked_bytes <=
+			    POOL_PIPE_BYTES + POOL_LARGE_BYTES);
 	peer_finish(client);
 	assert_true(world_turns_while_quiet(&world, client, POLLIN, QUIET_MS) < QUIET_TURNS);
 	peer_expect_pattern(server, 1, 0, n);

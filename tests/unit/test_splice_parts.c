@@ -97,7 +97,7 @@ static void test_timers_fire_once_in_time_and_never_early(void **state)
 		assert_true(next_ns <= (first_ns / TICK_NS + 2) * TICK_NS);
 		now_ns = next_random() % 3 ? MAX(next_ns, now_ns) : now_ns + any_delay() / 16;
 		timers_run(&timers, now_ns, on_fire, &n_fired);
-		assert_true(earliest() + TICK_NS > now_ns);
+		assert_true(earliest() > now_ns - TICK_NS);
 	}
 	assert_true(n_fired > N_TIMERS / 2);
 	for (unsigned i = 0; i < N_TIMERS; i++)
