@@ -60,8 +60,8 @@ int splice_can_enter(const int fds[2]);
  *   1       only the client's: the server's socket was refused between the two, and what has been
  *           inserted stays, since taking it out would lose bytes. splice_leave() at the end.
  *   -errno  both sockets are out again, and no byte has seen the verdict. -EOPNOTSUPP: CLOSE_WAIT
- *           (the usual fate of a short exchange); -EPROTONOSUPPORT: AF_UNIX, MPTCP; -EBUSY: another
- * BPF agent owns one.
+ *           (the usual fate of a short exchange); -EBUSY: another BPF agent owns one;
+ *           -EPROTONOSUPPORT: AF_UNIX, MPTCP.
  *
  * Syscalls: bpf(2) × 6, getsockopt × 4.
  */

@@ -296,13 +296,43 @@ static enum pump relay(struct conn *conn, enum conn_side from)
 	return result == PUMP_EMPTY ? PUMP_MORE : result;
 }
 
+/*
+ * Bytes past the bound? Those in the source's receive buffer do not count: they are charged to it,
+ * and the sender's window closes on them. What is more than that went through the hole of design.md
+ * §5.5: nobody is charged for it, and nothing but the end of the connection stops it.
+ */
+static bool is_past(const struct conn *conn, enum conn_side from, uint64_t parked, unsigned factor)
+{
+	const uint64_t bound = conn->config->max_flow_parked_bytes;
+	int charged = 0;
+	socklen_t size = sizeof(charged);
+
+	if (bound == 0 || parked <= factor * bound)
+		return false;
+	(void)getsockopt(conn->fd[from], SOL_SOCKET, SO_RCVBUF, &charged, &size);
+	return parked > factor * bound + (uint64_t)charged;
+}
+
+static uint64_t owed(const struct conn *conn, enum conn_side from)
+{
+	const struct splice_flow *flow = flow_of(conn, from);
+
+	return splice_passed(flow) - flow->consumed;
+}
+
 static enum pump sockmap_pump(struct conn *conn, enum conn_side from)
 {
 	struct stream *stream = &conn->stream[from];
 	enum pump result;
 
-	if (stream->in_maps)
+	if (stream->in_maps) {
 		see(conn, from);
+		if (is_past(conn, from, owed(conn, from), 2)) {
+			counter_add(&conn->acceptor->counters.n_killed, 1);
+			errno = ENOBUFS;
+			return PUMP_SOURCE;
+		}
+	}
 	result = flush(conn, from);
 	if (result == PUMP_EMPTY)
 		result = relay(conn, from);
@@ -360,7 +390,7 @@ static uint64_t sockmap_parked(const struct conn *conn, enum conn_side from)
 	    splice_taken(conn->fd[conn_other(from)], stream->sink_base, &taken) < 0 ||
 	    taken > given)
 		taken = given;
-	return given - taken + splice_passed(flow) - flow->consumed;
+	return given - taken + owed(conn, from);
 }
 
 void sockmap_relay(struct conn *conn)
@@ -372,7 +402,6 @@ void sockmap_relay(struct conn *conn)
 
 bool sockmap_watch(struct conn *conn)
 {
-	const uint64_t bound = conn->config->max_flow_parked_bytes;
 	struct acceptor_counters *counters = &conn->acceptor->counters;
 
 	for (unsigned i = 0; i < ARRAY_SIZE(conn->stream); i++) {
@@ -385,12 +414,12 @@ bool sockmap_watch(struct conn *conn)
 		/* A note that was lost; or the first of many bytes behind the hole. */
 		if (is_owed(conn, i) && !stream->held && !stream->is_ordering)
 			acceptor_look_now(conn);
-		parked = bound ? sockmap_parked(conn, i) : 0;
-		if (parked > 2 * bound) {
+		parked = sockmap_parked(conn, i);
+		if (is_past(conn, i, parked, 2)) {
 			counter_add(&counters->n_killed, 1);
 			return false;
 		}
-		if (parked > bound && !is_relayed(conn, i)) {
+		if (is_past(conn, i, parked, 1) && !is_relayed(conn, i)) {
 			counter_add(&counters->n_fallbacks[SPLICE_FALLBACK_PARKED], 1);
 			sockmap_relay(conn);
 		}
