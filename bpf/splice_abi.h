@@ -75,6 +75,7 @@ struct splice_conn_meta {
 	__u32 backend;  /* of backend sockets; SPLICE_NONE */
 	__u32 acceptor;
 	__u64 established_ns; /* CLOCK_MONOTONIC */
+	/* As TCP counts: each FIN is one, and one that we sent a SYN with, too. */
 	__u64 bytes_received, bytes_acked;
 	__u32 srtt_us, n_retransmits;
 	__u32 state; /* TCP_* last seen */
