@@ -297,27 +297,28 @@ static enum pump relay(struct conn *conn, enum conn_side from)
 }
 
 /*
- * Bytes past the bound? Those in the source's receive buffer do not count: they are charged to it,
- * and the sender's window closes on them. What is more than that went through the hole of design.md
- * §5.5: nobody is charged for it, and nothing but the end of the connection stops it.
+ * Bytes that are owed and charged to nobody. Those in the source's receive buffer are charged to
+ * it, and the sender's window closes on them, as in any engine; what is more than fits there went
+ * through the hole of design.md §5.5, and nothing but the end of the connection stops it.
  */
-static bool is_past(const struct conn *conn, enum conn_side from, uint64_t parked, unsigned factor)
-{
-	const uint64_t bound = conn->config->max_flow_parked_bytes;
-	int charged = 0;
-	socklen_t size = sizeof(charged);
-
-	if (bound == 0 || parked <= factor * bound)
-		return false;
-	(void)getsockopt(conn->fd[from], SOL_SOCKET, SO_RCVBUF, &charged, &size);
-	return parked > factor * bound + (uint64_t)charged;
-}
-
-static uint64_t owed(const struct conn *conn, enum conn_side from)
+static uint64_t uncharged(const struct conn *conn, enum conn_side from)
 {
 	const struct splice_flow *flow = flow_of(conn, from);
+	const uint64_t owed = splice_passed(flow) - flow->consumed;
+	socklen_t size = sizeof(int);
+	int charged = 0;
 
-	return splice_passed(flow) - flow->consumed;
+	if (owed <= SCRATCH_BYTES ||
+	    getsockopt(conn->fd[from], SOL_SOCKET, SO_RCVBUF, &charged, &size) < 0)
+		return 0;
+	return owed > (uint64_t)charged ? owed - (uint64_t)charged : 0;
+}
+
+static bool is_past(const struct conn *conn, uint64_t parked, unsigned factor)
+{
+	const uint64_t bound = conn->config->max_flow_parked_bytes;
+
+	return bound && parked > factor * bound;
 }
 
 static enum pump sockmap_pump(struct conn *conn, enum conn_side from)
@@ -327,7 +328,7 @@ static enum pump sockmap_pump(struct conn *conn, enum conn_side from)
 
 	if (stream->in_maps) {
 		see(conn, from);
-		if (is_past(conn, from, owed(conn, from), 2)) {
+		if (is_past(conn, uncharged(conn, from), 2)) {
 			counter_add(&conn->acceptor->counters.n_killed, 1);
 			errno = ENOBUFS;
 			return PUMP_SOURCE;
@@ -375,22 +376,21 @@ static uint32_t sockmap_sink_events(const struct conn *conn, enum conn_side from
 /* --- The bound ---------------------------------------------------------------------------------
  */
 
-/* In the sink's psock, in the source's, and what is held, which has not been consumed yet. */
+/* In the sink's psock, past the source's receive buffer, and in our hands. */
 static uint64_t sockmap_parked(const struct conn *conn, enum conn_side from)
 {
 	const struct stream *stream = &conn->stream[from];
-	const struct splice_flow *flow;
+	const uint64_t n_held = stream->held ? pool_buffer_len(stream->held) : 0;
 	uint64_t given, taken;
 
 	if (!stream->in_maps)
-		return stream->held ? pool_buffer_len(stream->held) : 0;
-	flow = flow_of(conn, from);
-	given = splice_redirected(flow) + stream->n_relayed;
+		return n_held;
+	given = splice_redirected(flow_of(conn, from)) + stream->n_relayed;
 	if (stream->fin_sent ||
 	    splice_taken(conn->fd[conn_other(from)], stream->sink_base, &taken) < 0 ||
 	    taken > given)
 		taken = given;
-	return given - taken + owed(conn, from);
+	return given - taken + uncharged(conn, from) + n_held;
 }
 
 void sockmap_relay(struct conn *conn)
@@ -415,11 +415,11 @@ bool sockmap_watch(struct conn *conn)
 		if (is_owed(conn, i) && !stream->held && !stream->is_ordering)
 			acceptor_look_now(conn);
 		parked = sockmap_parked(conn, i);
-		if (is_past(conn, i, parked, 2)) {
+		if (is_past(conn, parked, 2)) {
 			counter_add(&counters->n_killed, 1);
 			return false;
 		}
-		if (is_past(conn, i, parked, 1) && !is_relayed(conn, i)) {
+		if (is_past(conn, parked, 1) && !is_relayed(conn, i)) {
 			counter_add(&counters->n_fallbacks[SPLICE_FALLBACK_PARKED], 1);
 			sockmap_relay(conn);
 		}
