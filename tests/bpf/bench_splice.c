@@ -342,18 +342,27 @@ static void bench_rules(struct splice_maps *maps)
 	report();
 }
 
+static unsigned number(const char *text, unsigned max)
+{
+	unsigned long n = strtoul(text, NULL, 10);
+
+	return n == 0 || n > max ? max : (unsigned)n;
+}
+
 static void parse(int argc, char **argv)
 {
 	for (int i = 1; i < argc; i++) {
+		const char *value = i + 1 < argc ? argv[i + 1] : "";
+
 		if (strcmp(argv[i], "--smoke") == 0) {
 			n_rounds = 1;
 			slice_ns = 20 * NSEC_PER_MSEC;
-		} else if (strcmp(argv[i], "-n") == 0 && i + 1 < argc) {
-			n_conns = MIN((unsigned)atoi(argv[++i]), MAX_CONNS);
-		} else if (strcmp(argv[i], "-b") == 0 && i + 1 < argc) {
-			n_bytes = MIN((unsigned)atoi(argv[++i]), 64u << 10);
-		} else if (strcmp(argv[i], "-r") == 0 && i + 1 < argc) {
-			n_rounds = MIN((unsigned)atoi(argv[++i]), MAX_ROUNDS);
+		} else if (strcmp(argv[i], "-n") == 0) {
+			n_conns = number(value, MAX_CONNS);
+		} else if (strcmp(argv[i], "-b") == 0) {
+			n_bytes = number(value, 64u << 10);
+		} else if (strcmp(argv[i], "-r") == 0) {
+			n_rounds = number(value, MAX_ROUNDS);
 		}
 	}
 }
