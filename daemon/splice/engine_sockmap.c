@@ -167,7 +167,8 @@ static void see(struct conn *conn, enum conn_side from)
 		counter_add(&conn->acceptor->counters.n_bytes[SPLICE_SOCKMAP],
 			    redirected - stream->n_redirected);
 		stream->n_redirected = redirected;
-		stream->last_ns = now_ns;
+		/* When they moved, not when that was seen. */
+		stream->last_ns = MAX(stream->last_ns, flow->last_ns);
 	}
 	if (n_credit_out == stream->n_credit_out)
 		return;
@@ -381,16 +382,16 @@ static uint64_t sockmap_parked(const struct conn *conn, enum conn_side from)
 {
 	const struct stream *stream = &conn->stream[from];
 	const uint64_t n_held = stream->held ? pool_buffer_len(stream->held) : 0;
-	uint64_t given, taken;
+	uint64_t redirected, taken;
 
 	if (!stream->in_maps)
 		return n_held;
-	given = splice_redirected(flow_of(conn, from)) + stream->n_relayed;
-	if (stream->fin_sent ||
-	    splice_taken(conn->fd[conn_other(from)], stream->sink_base, &taken) < 0 ||
-	    taken > given)
-		taken = given;
-	return given - taken + uncharged(conn, from) + n_held;
+	redirected = splice_redirected(flow_of(conn, from));
+	/* What user space sends is the sink's TCP's at once: only redirected bytes can wait. */
+	if (redirected == stream->n_ordered || stream->fin_sent ||
+	    splice_taken(conn->fd[conn_other(from)], stream->sink_base, &taken) < 0)
+		taken = redirected + stream->n_relayed;
+	return redirected + stream->n_relayed - taken + uncharged(conn, from) + n_held;
 }
 
 void sockmap_relay(struct conn *conn)

@@ -6,7 +6,7 @@
  *   CPU 0              CPU 1 (RPS)      CPU 0
  *
  * 64 ping-pong connections that stay; the rule is exchanged under them (splice_maps_swap_verdict),
- * a slice of 250 ms each, in an order that is drawn anew every round: so neither the connections,
+ * a slice of 100 ms each, in an order that is drawn anew every round: so neither the connections,
  * nor their places, nor the machine's mood make a difference between rules. One instance of NB is
  * there twice: what those two differ by is the error of the rest. Then: what entering and leaving
  * cost.
@@ -44,8 +44,8 @@ static struct {
 	{.name = "relay", .config = {.credit_bytes = 0}},
 };
 
-static unsigned n_conns = 64, n_bytes = 64, n_rounds = 12;
-static uint64_t slice_ns = 250 * NSEC_PER_MSEC;
+static unsigned n_conns = 64, n_bytes = 64, n_rounds = 48;
+static uint64_t slice_ns = 100 * NSEC_PER_MSEC;
 static struct link links[MAX_CONNS];
 static uint64_t n_messages;
 static bool is_over;
@@ -381,7 +381,7 @@ int main(int argc, char **argv)
 	for (unsigned i = 0; i < n_conns; i++)
 		open_link(maps, i, home, ns);
 	bench_rules(maps);
-	bench_entering(maps, slice_ns > 100 * NSEC_PER_MSEC ? 500 : 5);
+	bench_entering(maps, n_rounds > 1 ? 500 : 5);
 	for (unsigned i = 0; i < n_conns; i++)
 		link_close(&links[i]);
 	splice_maps_free(maps);
