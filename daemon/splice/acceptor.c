@@ -194,9 +194,12 @@ static void scan_spliced(struct acceptor *acceptor)
 	if (acceptor->n_free_sides == acceptor->n_sides || acceptor->now_ns < acceptor->scan_ns)
 		return;
 	acceptor->scan_ns = acceptor->now_ns + SCAN_NS;
-	for (uint32_t i = 0; i < acceptor->n_sides; i++)
-		if (acceptor->by_side[i])
-			conn_on_soon(acceptor->by_side[i]);
+	for (uint32_t i = 0; i < acceptor->n_sides; i++) {
+		struct conn *conn = acceptor->by_side[i];
+
+		if (conn && conn->state == CONN_OPEN && !sockmap_watch(conn))
+			conn_abort(conn, "too many bytes parked");
+	}
 }
 
 /* --- The turn ------------------------------------------------------------------------------------

@@ -401,29 +401,37 @@ void sockmap_relay(struct conn *conn)
 	acceptor_look_now(conn);
 }
 
-bool sockmap_watch(struct conn *conn)
+/* One direction; false: it has to end. An idle one costs no system call. */
+static bool watch_stream(struct conn *conn, enum conn_side from)
 {
 	struct acceptor_counters *counters = &conn->acceptor->counters;
+	struct stream *stream = &conn->stream[from];
+	uint64_t redirected = splice_redirected(flow_of(conn, from));
+	uint64_t parked = sockmap_parked(conn, from);
 
+	see(conn, from);
+	if (parked == 0)
+		stream->n_ordered = redirected;
+	/* A note that was lost, or a gauge that is old. */
+	if (parked != stream->parked ||
+	    (is_owed(conn, from) && !stream->held && !stream->is_ordering))
+		acceptor_look_now(conn);
+	if (is_past(conn, parked, 2)) {
+		counter_add(&counters->n_killed, 1);
+		return false;
+	}
+	if (is_past(conn, parked, 1) && !is_relayed(conn, from)) {
+		counter_add(&counters->n_fallbacks[SPLICE_FALLBACK_PARKED], 1);
+		sockmap_relay(conn);
+	}
+	return true;
+}
+
+bool sockmap_watch(struct conn *conn)
+{
 	for (unsigned i = 0; i < ARRAY_SIZE(conn->stream); i++) {
-		const struct stream *stream = &conn->stream[i];
-		uint64_t parked;
-
-		if (!stream->in_maps)
-			continue;
-		see(conn, i);
-		/* A note that was lost; or the first of many bytes behind the hole. */
-		if (is_owed(conn, i) && !stream->held && !stream->is_ordering)
-			acceptor_look_now(conn);
-		parked = sockmap_parked(conn, i);
-		if (is_past(conn, parked, 2)) {
-			counter_add(&counters->n_killed, 1);
+		if (conn->stream[i].in_maps && !watch_stream(conn, i))
 			return false;
-		}
-		if (is_past(conn, parked, 1) && !is_relayed(conn, i)) {
-			counter_add(&counters->n_fallbacks[SPLICE_FALLBACK_PARKED], 1);
-			sockmap_relay(conn);
-		}
 	}
 	return true;
 }
