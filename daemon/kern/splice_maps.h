@@ -76,7 +76,8 @@ int splice_kick(int fd);
 void splice_leave(struct splice_maps *maps, uint32_t client_side);
 
 /* Bytes that the far end's TCP has been given since splice_base(): acked + queued − base. Read in
- * that order, so that it is never too much. Any TCP socket. */
+ * that order, so that it is never too much. splice_base() is exact, while nobody writes to the
+ * socket; -EAGAIN: acknowledgements came too fast. Any TCP socket. */
 int splice_taken(int fd, uint64_t base, uint64_t *ret_taken);
 int splice_base(int fd, uint64_t *ret_base);
 
