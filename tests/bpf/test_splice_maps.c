@@ -5,6 +5,7 @@
  */
 #include <bpf/bpf.h>
 #include <errno.h>
+#include <pthread.h>
 #include <sched.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -262,6 +263,39 @@ static void test_a_number_has_a_generation_per_connection(void **state)
 	assert_nothing_left();
 }
 
+static void *read_all(void *arg)
+{
+	const int fd = *(const int *)arg;
+	char bytes[4096];
+
+	while (recv(fd, bytes, sizeof(bytes), 0) > 0)
+		;
+	return NULL;
+}
+
+/* A base is taken while what was sent before is being acknowledged. */
+static void test_base_is_exact_under_acknowledgements(void **state)
+{
+	uint64_t n_sent = 0, base, first;
+	char bytes[600] = "";
+	pthread_t reader;
+	int near, far;
+
+	near = connect_pair(&far);
+	assert_int_equal(splice_base(near, &first), 0);
+	assert_int_equal(pthread_create(&reader, NULL, read_all, &far), 0);
+	for (unsigned n = 0; n < 30000; n++) {
+		assert_int_equal(send(near, bytes, sizeof(bytes), 0), sizeof(bytes));
+		n_sent += sizeof(bytes);
+		assert_int_equal(splice_base(near, &base), 0);
+		assert_int_equal(base - first, n_sent);
+	}
+	assert_int_equal(shutdown(near, SHUT_WR), 0);
+	assert_int_equal(pthread_join(reader, NULL), 0);
+	env_reset(&near);
+	env_reset(&far);
+}
+
 /* --- Ends --------------------------------------------------------------------------------------
  */
 
@@ -515,6 +549,7 @@ int main(void)
 						teardown),
 		cmocka_unit_test_setup_teardown(test_a_number_has_a_generation_per_connection,
 						setup, teardown),
+		cmocka_unit_test(test_base_is_exact_under_acknowledgements),
 		cmocka_unit_test_setup_teardown(test_reset_is_seen_as_one, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_toggling_under_load_loses_nothing, setup,
 						teardown),
