@@ -38,10 +38,18 @@ static void give_pipe_back(struct conn *conn, struct stream *stream)
 	stream->n_piped = 0;
 }
 
-/* EMPTY: the pipe is. */
+/*
+ * EMPTY: the pipe is.
+ *
+ * splice(2) sends at most 16 pieces at a time, and when one of the later sends fails it says how
+ * much went before and keeps the error, which the socket has given out by then (splice_to_socket(),
+ * fs/splice.c). The call after it finds EPIPE, whatever the error was: after a short count EPIPE is
+ * no sign of a FIN (conn_note_error()), and is passed on as the reset that it may have been.
+ */
 static enum pump drain_pipe(struct conn *conn, enum conn_side from)
 {
 	struct stream *stream = &conn->stream[from];
+	bool was_short = false;
 
 	while (stream->n_piped) {
 		ssize_t n = move(stream->pipe[0], conn->fd[conn_other(from)], stream->n_piped);
@@ -49,10 +57,12 @@ static enum pump drain_pipe(struct conn *conn, enum conn_side from)
 		if (n < 0 && errno == EAGAIN)
 			return PUMP_FULL;
 		if (n <= 0) {
-			errno = n == 0 ? EPIPE : errno;
+			if (n == 0 || (errno == EPIPE && was_short))
+				errno = ECONNRESET;
 			stream->is_cut = true;
 			return PUMP_SINK;
 		}
+		was_short = (uint32_t)n < stream->n_piped;
 		stream->n_piped -= (uint32_t)n;
 		stream->n_sent += (uint64_t)n;
 		stream->last_ns = conn->acceptor->now_ns;

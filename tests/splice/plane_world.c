@@ -493,3 +493,28 @@ uint64_t peer_fill(int fd, uint32_t seed)
 		at += (uint64_t)n;
 	}
 }
+
+void peer_ping(int client, int server)
+{
+	peer_send(client, "ping", 4);
+	peer_expect(server, "ping", 4);
+	peer_send(server, "pong", 4);
+	peer_expect(client, "pong", 4);
+}
+
+void peer_end_pair(int client, int server)
+{
+	peer_close(client);
+	peer_expect_eof(server);
+	peer_close(server);
+}
+
+void fill_queue(int *fds, unsigned n, const struct server_state *server)
+{
+	for (unsigned i = 0; i < n; i++) {
+		fds[i] = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+		assert_true(fds[i] >= 0);
+		(void)connect(fds[i], (const struct sockaddr *)&server->address,
+			      server->address_len);
+	}
+}

@@ -86,3 +86,10 @@ void peer_close(int fd);
 
 /* As much as goes without anyone reading, in a non-blocking way: until nothing went for 100 ms. */
 uint64_t peer_fill(int fd, uint32_t seed);
+
+/* One message each way; the client's end, and the server's. */
+void peer_ping(int client, int server);
+void peer_end_pair(int client, int server);
+
+/* A queue that is full: its SYNs are dropped, and connect() waits. */
+void fill_queue(int *fds, unsigned n, const struct server_state *server);

@@ -32,21 +32,6 @@ static void wait_rejected(enum splice_reject reason, uint64_t n)
 	assert_int_equal(n_rejected(reason), n);
 }
 
-static void ping(int client, int server)
-{
-	peer_send(client, "ping", 4);
-	peer_expect(server, "ping", 4);
-	peer_send(server, "pong", 4);
-	peer_expect(client, "pong", 4);
-}
-
-static void end_pair(int client, int server)
-{
-	peer_close(client);
-	peer_expect_eof(server);
-	peer_close(server);
-}
-
 /* --- First bytes ---------------------------------------------------------------------------------
  */
 
@@ -63,8 +48,8 @@ static void test_a_request_in_single_bytes_is_forwarded_once(void **state)
 		peer_send(client, REQUEST + i, 1);
 	server = world_accept(&world, 0);
 	peer_expect(server, REQUEST, strlen(REQUEST));
-	ping(client, server);
-	end_pair(client, server);
+	peer_ping(client, server);
+	peer_end_pair(client, server);
 	for (unsigned i = 0; i < SPLICE_TIME_BUCKETS; i++)
 		n_timed += atomic_load(&world.listener->sniff_time[i]);
 	assert_int_equal(n_timed, 1);
@@ -183,7 +168,7 @@ static void test_many_silent_clients_hold_no_memory_and_nobody_up(void **state)
 	peer_send(client, REQUEST, strlen(REQUEST));
 	server = world_accept(&world, 0);
 	peer_expect(server, REQUEST, strlen(REQUEST));
-	end_pair(client, server);
+	peer_end_pair(client, server);
 	world_wait_u32(&world.listener->n_active, N);
 	/* A small buffer for whoever has sent something. Asking for flows is a turn of the thread's
 	 * after which nothing happens. */
@@ -229,7 +214,7 @@ static void test_proxy_headers_come_only_from_whom_may_send_them(void **state)
 	/* The addresses go on, the header itself does not. */
 	peer_expect(server, header, strlen(header));
 	peer_expect(server, "x", 1);
-	ping(client, server);
+	peer_ping(client, server);
 	assert_int_equal(splice_flows(world.splice, &row, 1), 1);
 	assert_int_equal(row.client.family, 4);
 	assert_int_equal(row.client.port, 1000);
@@ -238,7 +223,7 @@ static void test_proxy_headers_come_only_from_whom_may_send_them(void **state)
 	assert_string_equal(row.server, "s0");
 	assert_int_equal(row.bytes[CLIENT], 5);
 	assert_int_equal(row.bytes[SERVER], 4);
-	end_pair(client, server);
+	peer_end_pair(client, server);
 	world_close(&world);
 }
 
@@ -255,8 +240,8 @@ static void test_the_next_server_is_tried_and_the_bad_one_marked(void **state)
 	for (unsigned i = 0; i < 8; i++) {
 		client = world_connect(&world);
 		server = world_accept(&world, 1);
-		ping(client, server);
-		end_pair(client, server);
+		peer_ping(client, server);
+		peer_end_pair(client, server);
 		world_wait_no_conns(&world);
 	}
 	/* Three failures in a row took it out: it was not asked again. */
@@ -268,17 +253,6 @@ static void test_the_next_server_is_tried_and_the_bad_one_marked(void **state)
 	peer_close(client);
 	wait_rejected(SPLICE_REJECT_NO_BACKEND, 1);
 	world_close(&world);
-}
-
-/* A queue that is full: its SYNs are dropped, and connect() waits. */
-static void fill_queue(int *fds, unsigned n, const struct server_state *server)
-{
-	for (unsigned i = 0; i < n; i++) {
-		fds[i] = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-		assert_true(fds[i] >= 0);
-		(void)connect(fds[i], (const struct sockaddr *)&server->address,
-			      server->address_len);
-	}
 }
 
 static void test_a_server_that_does_not_answer_is_given_up(void **state)
@@ -344,13 +318,13 @@ static void test_limits_hold_and_let_go(void **state)
 		peer_expect_reset(client[2]);
 		peer_close(client[2]);
 		wait_rejected(cases[i].reason, 1);
-		end_pair(client[0], server[0]);
+		peer_end_pair(client[0], server[0]);
 		world_wait_u32(&world.listener->n_active, 1);
 		world_pair(&world, &client[2], &server[2]);
-		ping(client[2], server[2]);
-		ping(client[1], server[1]);
-		end_pair(client[1], server[1]);
-		end_pair(client[2], server[2]);
+		peer_ping(client[2], server[2]);
+		peer_ping(client[1], server[1]);
+		peer_end_pair(client[1], server[1]);
+		peer_end_pair(client[2], server[2]);
 		world_close(&world);
 	}
 }
@@ -364,11 +338,11 @@ static void test_too_many_for_the_plane_wait_in_the_queue(void **state)
 	world_pair(&world, &client[1], &server[1]);
 	client[2] = world_connect(&world);
 	assert_true(world_turns_while_quiet(&world, world.server_fds[0], POLLIN, 300) < 15);
-	end_pair(client[0], server[0]);
+	peer_end_pair(client[0], server[0]);
 	server[2] = world_accept(&world, 0);
-	ping(client[2], server[2]);
-	end_pair(client[1], server[1]);
-	end_pair(client[2], server[2]);
+	peer_ping(client[2], server[2]);
+	peer_end_pair(client[1], server[1]);
+	peer_end_pair(client[2], server[2]);
 	world_close(&world);
 }
 
@@ -379,7 +353,7 @@ static void test_without_file_descriptors_accepting_waits_and_goes_on(void **sta
 
 	world_open(&world, &(struct world_options){.engine = SPLICE_COPY});
 	world_pair(&world, &client[0], &server[0]);
-	ping(client[0], server[0]);
+	peer_ping(client[0], server[0]);
 	client[1] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
 	low = limit;
@@ -389,12 +363,12 @@ static void test_without_file_descriptors_accepting_waits_and_goes_on(void **sta
 			 0);
 	assert_true(world_turns_while_quiet(&world, world.server_fds[0], POLLIN, 400) < 15);
 	assert_true(world_counters(&world).n_accept_pauses > 0);
-	ping(client[0], server[0]);
+	peer_ping(client[0], server[0]);
 	assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
 	server[1] = world_accept(&world, 0);
-	ping(client[1], server[1]);
-	end_pair(client[0], server[0]);
-	end_pair(client[1], server[1]);
+	peer_ping(client[1], server[1]);
+	peer_end_pair(client[0], server[0]);
+	peer_end_pair(client[1], server[1]);
 	world_close(&world);
 }
 
@@ -410,7 +384,7 @@ static void test_reload_touches_nothing_that_is_there(void **state)
 	for (unsigned i = 0; i < 50; i++) {
 		world.options.max_connections = 1 + i;
 		world_reload(&world);
-		ping(client, server);
+		peer_ping(client, server);
 	}
 	world.options.max_connections = 1;
 	world_reload(&world);
@@ -420,10 +394,10 @@ static void test_reload_touches_nothing_that_is_there(void **state)
 	world.options.max_connections = 0;
 	world_reload(&world);
 	world_pair(&world, &other, &other_server);
-	ping(other, other_server);
-	ping(client, server);
-	end_pair(other, other_server);
-	end_pair(client, server);
+	peer_ping(other, other_server);
+	peer_ping(client, server);
+	peer_end_pair(other, other_server);
+	peer_end_pair(client, server);
 	world_close(&world);
 }
 
@@ -464,16 +438,16 @@ static void test_an_acceptor_out_of_service_takes_no_new_ones(void **state)
 	assert_int_equal(splice_set_acceptor(world.splice, 0, false), 0);
 	for (unsigned i = 0; i < 50; i++) {
 		world_pair(&world, &client, &server);
-		ping(client, server);
+		peer_ping(client, server);
 		assert_int_equal(atomic_load(&world.splice->acceptors[0]->n_live), 0);
-		end_pair(client, server);
+		peer_end_pair(client, server);
 	}
 	assert_int_equal(splice_set_acceptor(world.splice, 0, true), 0);
 	assert_int_equal(splice_set_acceptor(world.splice, 1, false), 0);
 	world_wait_no_conns(&world);
 	world_pair(&world, &client, &server);
 	assert_int_equal(atomic_load(&world.splice->acceptors[0]->n_live), 1);
-	end_pair(client, server);
+	peer_end_pair(client, server);
 	world_close(&world);
 }
 
@@ -488,8 +462,8 @@ static void test_drain_lets_finish_then_resets(void **state)
 	world_pair(&world, &client, &server);
 	world_pair(&world, &other, &other_server);
 	splice_drain(world.splice, clock_now_ns() + 400 * NSEC_PER_MSEC);
-	ping(client, server);
-	end_pair(client, server);
+	peer_ping(client, server);
+	peer_end_pair(client, server);
 	assert_false(splice_is_drained(world.splice));
 	fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	assert_int_equal(connect(fd, (struct sockaddr *)&address, world.address_len), -1);
@@ -511,7 +485,7 @@ static void test_a_local_listener_is_shared(void **state)
 				   .engine = SPLICE_SPLICE, .is_unix = true, .n_acceptors = 2});
 	for (unsigned i = 0; i < ARRAY_SIZE(clients); i++) {
 		world_pair(&world, &clients[i], &servers[i]);
-		ping(clients[i], servers[i]);
+		peer_ping(clients[i], servers[i]);
 	}
 	for (unsigned i = 0; i < ARRAY_SIZE(clients); i++) {
 		/* close() of a local socket is no half-close: what it sent still arrives. */
@@ -550,8 +524,8 @@ static void test_ended_connections_are_told_of(void **state)
 		int client, server;
 
 		world_pair(&world, &client, &server);
-		ping(client, server);
-		end_pair(client, server);
+		peer_ping(client, server);
+		peer_end_pair(client, server);
 		world_wait_no_conns(&world);
 	}
 	while (n < 3) {

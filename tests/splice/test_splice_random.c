@@ -196,6 +196,21 @@ static bool is_done(struct transfer *transfer)
 	return true;
 }
 
+/* What the plane thinks of the connections that are left. */
+static void print_flows(void)
+{
+	struct splice_flow_row rows[N_AT_ONCE];
+	uint32_t n = splice_flows(world.splice, rows, ARRAY_SIZE(rows));
+
+	for (uint32_t i = 0; i < n; i++)
+		print_message("%s, engines %u %u: %llu and %llu bytes, %llu parked, idle %llu ms\n",
+			      rows[i].state, rows[i].engine[0], rows[i].engine[1],
+			      (unsigned long long)rows[i].bytes[0],
+			      (unsigned long long)rows[i].bytes[1],
+			      (unsigned long long)rows[i].parked,
+			      (unsigned long long)(rows[i].idle_ns / NSEC_PER_MSEC));
+}
+
 static void check_deadline(const struct transfer *transfer)
 {
 	if (clock_now_ns() < transfer->deadline_ns)
@@ -210,6 +225,7 @@ static void check_deadline(const struct transfer *transfer)
 			      end->got_end ? " and FIN" : "",
 			      end->got_error ? " and an error" : "");
 	}
+	print_flows();
 	fail_msg("a transfer hangs");
 }
 
