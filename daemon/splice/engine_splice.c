@@ -97,6 +97,12 @@ static enum pump splice_pump(struct conn *conn, enum conn_side from)
 		result = drain_pipe(conn, from);
 	if (result != PUMP_EMPTY)
 		return result;
+	/* No event will come any more, so that its end must be told by a call whose EAGAIN can only
+	 * mean the socket; splice(2)'s may mean the pipe. */
+	if (conn->is_dead[from]) {
+		give_pipe_back(conn, stream);
+		return engine_copy.pump(conn, from);
+	}
 	if (stream->pipe[0] < 0 && pool_get_pipe(&conn->acceptor->pool, stream->pipe) < 0)
 		return engine_copy.pump(conn, from);
 	do {
