@@ -24,8 +24,8 @@
 
 /*
  * A decision looks at so many pumps that brought bytes, of both directions. Entering and leaving
- * cost about 60 µs (tests/bpf/bench_splice), a message in the kernel saves 7–9 µs of CPU
- * (splice-lab.md D2): after eight more it has paid for itself.
+ * cost 20–40 µs (tests/bpf/bench_splice), a message in the kernel saves 7–9 µs of CPU
+ * (splice-lab.md D2): after five more it has paid for itself.
  */
 #define MESSAGES_MIN       8
 #define MESSAGES_MIN_LOCAL 4 /* a server on this host: a third of the CPU (D3) */
