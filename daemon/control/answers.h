@@ -12,6 +12,7 @@
 
 struct json_object;
 struct report;
+struct splice_flow_row;
 
 /* One screen: readiness, what is wrong, configuration, a line per port. */
 struct json_object *answer_status(const struct report *report);
@@ -24,6 +25,14 @@ struct json_object *answer_tables(const struct report *report);
 struct json_object *answer_interfaces(const struct report *report);
 struct json_object *answer_queues(const struct report *report);
 struct json_object *answer_workers(const struct report *report);
+
+/* {"listeners": […]}, {"backends": […]}; a connection of "show flows" (answers_splice.c). */
+struct json_object *answer_listeners(const struct report *report);
+struct json_object *answer_backends(const struct report *report);
+struct json_object *answer_flow(const struct splice_flow_row *row, const char *listener);
+
+/* The plane as a whole, for status. */
+struct json_object *answer_splice(const struct report *report);
 
 /*
  * The loss balance: for each port what came in, what went out and every packet that did not, by

@@ -1,8 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* One row per capability; the measurements behind them are in operations.md §1.5. */
+/*
+ * One row per capability of the packet plane; the measurements behind them are in operations.md
+ * §1.5. Listeners need none but for privileged ports: without CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON
+ * sockmap is off, which control/splicer_start.c says.
+ */
 #include "control/caps.h"
 
 #include <cap-ng.h>
+#include <netinet/in.h>
 #include <stdio.h>
 
 #include "util/log.h"
@@ -40,8 +45,51 @@ static bool has(const struct need *need)
 	       (need->has_elder && capng_have_capability(CAPNG_EFFECTIVE, CAP_SYS_ADMIN));
 }
 
+/* The kernel's line between ports for everybody and ports for the capability. */
+static unsigned unprivileged_port(void)
+{
+	_cleanup_fclose_ FILE *file = fopen("/proc/sys/net/ipv4/ip_unprivileged_port_start", "re");
+	unsigned port;
+
+	return file && fscanf(file, "%5u", &port) == 1 ? port : 1024;
+}
+
+static unsigned port_of(const struct conf_address *address)
+{
+	const struct sockaddr_in *in = (const struct sockaddr_in *)(const void *)&address->socket;
+	const struct sockaddr_in6 *in6 =
+		(const struct sockaddr_in6 *)(const void *)&address->socket;
+
+	if (address->is_fd)
+		return 0;
+	if (in->sin_family == AF_INET)
+		return ntohs(in->sin_port);
+	return in6->sin6_family == AF_INET6 ? ntohs(in6->sin6_port) : 0;
+}
+
+/* The first address that this process may not bind; NULL if there is none. */
+static const struct conf_address *find_privileged(const struct conf *conf)
+{
+	unsigned first = unprivileged_port();
+
+	if (capng_have_capability(CAPNG_EFFECTIVE, CAP_NET_BIND_SERVICE))
+		return NULL;
+	for (unsigned i = 0; i < conf->n_listeners; i++) {
+		const struct conf_bind *binds = conf->listeners[i].binds.items;
+
+		for (unsigned j = 0; j < conf->listeners[i].binds.n; j++) {
+			unsigned port = port_of(&binds[j].address);
+
+			if (port > 0 && port < first)
+				return &binds[j].address;
+		}
+	}
+	return NULL;
+}
+
 unsigned caps_check(const struct conf *conf, char *text, size_t size)
 {
+	const struct conf_address *privileged;
 	unsigned n_missing = 0;
 	size_t used = 0;
 
@@ -62,7 +110,15 @@ unsigned caps_check(const struct conf *conf, char *text, size_t size)
 				need->sockets_only ? ", or use only `forward = pass` ports" : "");
 		n_missing++;
 	}
-	return n_missing;
+	privileged = find_privileged(conf);
+	if (privileged && used < size)
+		snprintf(text + used, size - used,
+			 "%scapability CAP_NET_BIND_SERVICE is missing: it is needed for listening on "
+			 "%s; run as root, or add it to AmbientCapabilities= and "
+			 "CapabilityBoundingSet= of the unit, or use a socket unit and `bind = "
+			 "fd:NAME`, or a port that is not privileged",
+			 n_missing ? "\n" : "", privileged->text);
+	return n_missing + (privileged != NULL);
 }
 
 void caps_note_slowness(const struct conf *conf)

@@ -10,7 +10,7 @@
 #include "control/conf.h"
 
 /* Room for all that can be missing. */
-#define CAPS_TEXT_BYTES 1024
+#define CAPS_TEXT_BYTES 1536
 
 /*
  * Returns how many are missing, with a line for each in `text` (need, feature, way round). Reads

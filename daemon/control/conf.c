@@ -333,7 +333,7 @@ static void add_defaults(struct loader *loader)
 	}
 }
 
-static void take_into(struct conf *conf, const struct conf_section *section)
+static void take_into(struct conf *conf, struct conf_section *section)
 {
 	unsigned place = 0;
 
@@ -355,42 +355,73 @@ static void take_into(struct conf *conf, const struct conf_section *section)
 		conf->bridges[place] = section->value.bridge;
 		memcpy(conf->bridges[place].name, section->name, sizeof(section->name));
 		break;
-	default: /* of later versions: refused */
+	case CONF_SECTION_LISTENER:
+		place = conf->n_listeners++;
+		conf->listeners[place] = section->value.listener;
+		memcpy(conf->listeners[place].name, section->name, sizeof(section->name));
+		break;
+	case CONF_SECTION_BACKEND:
+		place = conf->n_backends++;
+		conf->backends[place] = section->value.backend;
+		memcpy(conf->backends[place].name, section->name, sizeof(section->name));
+		break;
+	case CONF_SECTION_N:
 		return;
 	}
+	/* Its lists have a new owner. */
+	section->is_taken = true;
 	memcpy(&conf->origins[conf_origin_index(conf, section->kind, place)], section->origins,
 	       sizeof(section->origins));
+}
+
+/* Room for as many as there are of each kind. */
+static bool alloc_sections(struct conf *conf, const struct conf_sections *sections)
+{
+	unsigned n_ports = count_sound(sections, CONF_SECTION_PORT);
+	unsigned n_bridges = count_sound(sections, CONF_SECTION_BRIDGE);
+	unsigned n_listeners = count_sound(sections, CONF_SECTION_LISTENER);
+	unsigned n_backends = count_sound(sections, CONF_SECTION_BACKEND);
+
+	conf->ports = calloc(MAX(n_ports, 1), sizeof(*conf->ports));
+	conf->bridges = calloc(MAX(n_bridges, 1), sizeof(*conf->bridges));
+	conf->listeners = calloc(MAX(n_listeners, 1), sizeof(*conf->listeners));
+	conf->backends = calloc(MAX(n_backends, 1), sizeof(*conf->backends));
+	conf->n_origins = (n_ports + n_bridges + n_listeners + n_backends + 2) * CONF_KEYS_N;
+	conf->origins = calloc(conf->n_origins, sizeof(*conf->origins));
+	return conf->ports && conf->bridges && conf->listeners && conf->backends && conf->origins;
 }
 
 /* Moves the sections' values into a new struct conf. NULL without memory. */
 static struct conf *build(const struct loader *loader, const char *path)
 {
+	/* The origins of each kind lie behind those of all of the kinds before it. */
+	static const enum conf_section_kind order[] = {
+		CONF_SECTION_DAEMON, CONF_SECTION_ROUTE,    CONF_SECTION_PORT,
+		CONF_SECTION_BRIDGE, CONF_SECTION_LISTENER, CONF_SECTION_BACKEND,
+	};
 	const struct conf_sections *sections = &loader->sections;
-	unsigned n_ports = count_sound(sections, CONF_SECTION_PORT);
-	unsigned n_bridges = count_sound(sections, CONF_SECTION_BRIDGE);
 	struct conf *conf = calloc(1, sizeof(*conf));
 
 	if (!conf)
 		return NULL;
 	conf->path = strdup(path);
-	conf->ports = calloc(MAX(n_ports, 1), sizeof(*conf->ports));
-	conf->bridges = calloc(MAX(n_bridges, 1), sizeof(*conf->bridges));
-	conf->n_origins = (n_ports + n_bridges + 2) * CONF_KEYS_N;
-	conf->origins = calloc(conf->n_origins, sizeof(*conf->origins));
-	if (!conf->path || !conf->ports || !conf->bridges || !conf->origins) {
+	if (!conf->path || !alloc_sections(conf, sections)) {
 		conf_free(conf);
 		return NULL;
 	}
-	/* Ports first: the origins of bridges lie behind those of all ports. */
-	for (unsigned i = 0; i < sections->n; i++) {
-		if (sections->at[i].kind != CONF_SECTION_BRIDGE)
-			take_into(conf, &sections->at[i]);
-	}
-	for (unsigned i = 0; i < sections->n; i++) {
-		if (sections->at[i].kind == CONF_SECTION_BRIDGE)
-			take_into(conf, &sections->at[i]);
-	}
+	for (unsigned kind = 0; kind < ARRAY_SIZE(order); kind++)
+		for (unsigned i = 0; i < sections->n; i++)
+			if (sections->at[i].kind == order[kind])
+				take_into(conf, &sections->at[i]);
 	return conf;
+}
+
+static void free_sections(struct conf_sections *sections)
+{
+	for (unsigned i = 0; i < sections->n; i++)
+		if (!sections->at[i].is_taken)
+			conf_lists_free(sections->at[i].kind, &sections->at[i].value);
+	free(sections->at);
 }
 
 static void hash_bytes(const char *text, size_t n_bytes, char ret_hex[65])
@@ -476,7 +507,7 @@ int conf_load_stream(FILE *stream, const char *path, struct conf **ret_conf,
 	if (r < 0 && r != -EINVAL)
 		conf_report_add(&loader.report, 0, "", "cannot be read: %s", strerror(-r));
 	(void)conf_report_finish(&loader.report, errors);
-	free(loader.sections.at);
+	free_sections(&loader.sections);
 	return r;
 }
 
@@ -523,6 +554,12 @@ void conf_free(struct conf *conf)
 	free(conf->path);
 	free(conf->ports);
 	free(conf->bridges);
+	for (unsigned i = 0; i < conf->n_listeners; i++)
+		conf_lists_free(CONF_SECTION_LISTENER, &conf->listeners[i]);
+	free(conf->listeners);
+	for (unsigned i = 0; i < conf->n_backends; i++)
+		conf_lists_free(CONF_SECTION_BACKEND, &conf->backends[i]);
+	free(conf->backends);
 	free(conf->origins);
 	free(conf);
 }

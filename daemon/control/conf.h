@@ -18,14 +18,26 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <sys/socket.h>
 
-#define CONF_MAX_PORTS   64
-#define CONF_MAX_BRIDGES 64
-#define CONF_MAX_STATICS 256 /* per bridge */
-#define CONF_MAX_CPUS    1024
-#define CONF_MAX_QUEUES  256 /* per port; SLUICE_MAX_QUEUES of bpf/sluice_abi.h */
-#define CONF_NAME_BYTES  32  /* of ports and bridges, with the closing NUL */
-#define CONF_PATH_BYTES  108 /* sizeof(sockaddr_un.sun_path) */
+#include "bpf/splice_abi.h"
+#include "net/proxy_header.h"
+#include "net/wire.h"
+#include "splice/config.h"
+
+#define CONF_MAX_PORTS     64
+#define CONF_MAX_BRIDGES   64
+#define CONF_MAX_LISTENERS 256
+#define CONF_MAX_BACKENDS  256
+#define CONF_MAX_STATICS   256  /* per bridge */
+#define CONF_MAX_ITEMS     1024 /* of a list of a listener or backend */
+#define CONF_MAX_CONNECTIONS 4194304 /* of all listeners */
+#define CONF_MAX_CPUS      1024
+#define CONF_MAX_ACCEPTORS SPLICE_MAX_ACCEPTORS
+#define CONF_MAX_QUEUES    256               /* per port; SLUICE_MAX_QUEUES of bpf/sluice_abi.h */
+#define CONF_NAME_BYTES    SPLICE_NAME_BYTES /* of whatever has one, with the closing NUL */
+#define CONF_PATH_BYTES    108               /* sizeof(sockaddr_un.sun_path) */
+#define CONF_ADDRESS_BYTES (CONF_PATH_BYTES + 8)
 
 enum conf_huge_pages { CONF_HUGE_AUTO, CONF_HUGE_ON, CONF_HUGE_OFF, CONF_HUGE_N };
 
@@ -67,6 +79,9 @@ struct conf_daemon {
 	char control_socket[CONF_PATH_BYTES];
 	char metrics_listen[CONF_PATH_BYTES]; /* "" = off; "127.0.0.1:9733" or "unix:/path" */
 	uint64_t drain_timeout_ns;
+	uint32_t acceptors; /* 0 = auto */
+	uint64_t max_parked_bytes, max_parked_per_flow_bytes;
+	uint32_t flow_log_every; /* 0 = off */
 };
 
 /* [port NAME] */
@@ -111,6 +126,81 @@ struct conf_bridge {
 	uint32_t n_statics;
 };
 
+/* The values of a key that may be repeated, in file order. Each item begins with the number of its
+ * line, so that messages about it can name that. */
+struct conf_list {
+	void *items;
+	unsigned n;
+};
+
+/* A socket address as it is written: "192.0.2.1:443", "[::]:443", "unix:/PATH", or "fd:NAME". */
+struct conf_address {
+	char text[CONF_ADDRESS_BYTES]; /* in one canonical form */
+	bool is_fd;                    /* NAME is what follows "fd:"; there is no sockaddr */
+	struct sockaddr_storage socket;
+	socklen_t socket_len;
+};
+
+/* `bind = ADDRESS` */
+struct conf_bind {
+	unsigned line;
+	struct conf_address address;
+};
+
+/* `route = PATTERN -> BACKEND` */
+struct conf_name_route {
+	unsigned line;
+	char pattern[SNIFF_NAME_BYTES + 2]; /* lower case; "*." may begin it */
+	char backend[CONF_NAME_BYTES];
+};
+
+/* `proxy_from = PREFIX` */
+struct conf_prefix {
+	unsigned line;
+	struct splice_prefix prefix;
+};
+
+/* `server = NAME ADDRESS [weight=N]` */
+struct conf_server {
+	unsigned line;
+	char name[CONF_NAME_BYTES];
+	struct conf_address address;
+	uint32_t weight;
+};
+
+/* [listener NAME] */
+struct conf_listener {
+	char name[CONF_NAME_BYTES];
+	struct conf_list binds;  /* of struct conf_bind */
+	struct conf_list routes; /* of struct conf_name_route */
+	char default_backend[CONF_NAME_BYTES];
+	enum splice_sniff sniff;
+	enum splice_engine engine;
+	enum proxy_version proxy_protocol;
+	struct conf_list proxy_from; /* of struct conf_prefix */
+	uint32_t max_connections;
+	uint32_t max_per_source; /* 0 = off */
+	uint64_t sniff_timeout_ns, idle_timeout_ns, half_closed_timeout_ns;
+	uint64_t keepalive_ns, user_timeout_ns; /* 0 = off */
+};
+
+enum conf_health { CONF_HEALTH_OFF, CONF_HEALTH_TCP, CONF_HEALTH_N };
+
+/* [backend NAME] */
+struct conf_backend {
+	char name[CONF_NAME_BYTES];
+	enum splice_balance balance;
+	struct conf_list servers; /* of struct conf_server */
+	enum proxy_version send_proxy;
+	uint64_t connect_timeout_ns;
+	enum conf_health health_check;
+	uint64_t health_interval_ns;
+	uint32_t health_rise, health_fall;
+	uint32_t retries;
+	uint32_t max_connections; /* 0 = off */
+	uint32_t maglev_size;
+};
+
 /* Where the value of one key came from: a line of the file, or 0 for the table's default. */
 struct conf_origin;
 
@@ -123,6 +213,10 @@ struct conf {
 	struct conf_route route;
 	struct conf_bridge *bridges; /* those with a section first, then by their first port */
 	unsigned n_bridges;
+	struct conf_listener *listeners; /* in file order, as backends */
+	unsigned n_listeners;
+	struct conf_backend *backends;
+	unsigned n_backends;
 	struct conf_origin *origins; /* private to conf*.c */
 	unsigned n_origins;
 };

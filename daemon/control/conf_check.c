@@ -18,14 +18,8 @@ static bool is_given(const struct conf_section *section, enum conf_key_id id)
 	return section->origins[id].line != 0;
 }
 
-/* Given, or by default, and not refused. */
-static bool is_sound(const struct conf_section *section, enum conf_key_id id)
-{
-	return !section->is_wrong[id] && (is_given(section, id) || conf_keys[id].default_text);
-}
-
-static void report(struct conf_report *report, const struct conf_section *section,
-		   enum conf_key_id id, const char *what)
+void conf_report_key(struct conf_report *report, const struct conf_section *section,
+		     enum conf_key_id id, const char *what)
 {
 	struct conf_where where = conf_where(section, &conf_keys[id]);
 	unsigned line = section->origins[id].line ? section->origins[id].line : section->line;
@@ -51,7 +45,7 @@ static void check_required(const struct conf_section *section, struct conf_repor
 			(void)fclose(out);
 		}
 		(void)snprintf(what, sizeof(what), "missing; expected %s", expected);
-		report(errors, section, id, what);
+		conf_report_key(errors, section, id, what);
 	}
 }
 
@@ -73,7 +67,7 @@ static void report_no_peer(const struct conf_sections *sections, const struct co
 			       peer, suggest.best);
 	else
 		(void)snprintf(what, sizeof(what), "there is no [port %s]", peer);
-	report(errors, section, CONF_KEY_PORT_forward, what);
+	conf_report_key(errors, section, CONF_KEY_PORT_forward, what);
 }
 
 /* A wire has two ends, and each must name the other. */
@@ -84,10 +78,10 @@ static void check_xconnect(const struct conf_sections *sections, const struct co
 	const struct conf_section *peer;
 	char what[160];
 
-	if (!is_sound(section, CONF_KEY_PORT_forward) || port->forward != CONF_FORWARD_XCONNECT)
+	if (!conf_is_sound(section, CONF_KEY_PORT_forward) || port->forward != CONF_FORWARD_XCONNECT)
 		return;
 	if (strcmp(port->peer, section->name) == 0) {
-		report(errors, section, CONF_KEY_PORT_forward,
+		conf_report_key(errors, section, CONF_KEY_PORT_forward,
 		       "a port cannot be cross-connected with itself");
 		return;
 	}
@@ -96,7 +90,7 @@ static void check_xconnect(const struct conf_sections *sections, const struct co
 		report_no_peer(sections, section, errors);
 		return;
 	}
-	if (!is_sound(peer, CONF_KEY_PORT_forward))
+	if (!conf_is_sound(peer, CONF_KEY_PORT_forward))
 		return;
 	if (peer->value.port.forward == CONF_FORWARD_XCONNECT &&
 	    (strcmp(peer->value.port.peer, section->name) == 0 ||
@@ -105,17 +99,17 @@ static void check_xconnect(const struct conf_sections *sections, const struct co
 	(void)snprintf(what, sizeof(what),
 		       "[port %s] does not answer with \"forward = xconnect %s\" (line %u)",
 		       peer->name, section->name, peer->origins[CONF_KEY_PORT_forward].line);
-	report(errors, section, CONF_KEY_PORT_forward, what);
+	conf_report_key(errors, section, CONF_KEY_PORT_forward, what);
 }
 
 static void check_pass_control(const struct conf_section *section, struct conf_report *errors)
 {
 	const struct conf_port *port = &section->value.port;
 
-	if (!is_sound(section, CONF_KEY_PORT_pass_control) || !port->pass_control ||
-	    !is_sound(section, CONF_KEY_PORT_forward) || port->forward == CONF_FORWARD_XCONNECT)
+	if (!conf_is_sound(section, CONF_KEY_PORT_pass_control) || !port->pass_control ||
+	    !conf_is_sound(section, CONF_KEY_PORT_forward) || port->forward == CONF_FORWARD_XCONNECT)
 		return;
-	report(errors, section, CONF_KEY_PORT_pass_control,
+	conf_report_key(errors, section, CONF_KEY_PORT_pass_control,
 	       "only with \"forward = xconnect NAME\"");
 }
 
@@ -124,11 +118,11 @@ static void check_mode(const struct conf_section *section, struct conf_report *e
 {
 	const struct conf_port *port = &section->value.port;
 
-	if (!is_sound(section, CONF_KEY_PORT_mode) || port->mode != CONF_MODE_GENERIC ||
-	    !is_sound(section, CONF_KEY_PORT_forward) ||
+	if (!conf_is_sound(section, CONF_KEY_PORT_mode) || port->mode != CONF_MODE_GENERIC ||
+	    !conf_is_sound(section, CONF_KEY_PORT_forward) ||
 	    (port->forward != CONF_FORWARD_ROUTE && port->forward != CONF_FORWARD_BRIDGE))
 		return;
-	report(errors, section, CONF_KEY_PORT_mode,
+	conf_report_key(errors, section, CONF_KEY_PORT_mode,
 	       "\"generic\" cannot be had with \"forward = route\" or \"forward = bridge NAME\": "
 	       "what goes back to the kernel would be received twice; expected auto, zerocopy or "
 	       "copy");
@@ -138,10 +132,10 @@ static void check_flood_limit(const struct conf_section *section, struct conf_re
 {
 	const struct conf_port *port = &section->value.port;
 
-	if (!is_sound(section, CONF_KEY_PORT_flood_limit) || port->flood_limit == 0 ||
-	    !is_sound(section, CONF_KEY_PORT_forward) || port->forward == CONF_FORWARD_BRIDGE)
+	if (!conf_is_sound(section, CONF_KEY_PORT_flood_limit) || port->flood_limit == 0 ||
+	    !conf_is_sound(section, CONF_KEY_PORT_forward) || port->forward == CONF_FORWARD_BRIDGE)
 		return;
-	report(errors, section, CONF_KEY_PORT_flood_limit, "only with \"forward = bridge NAME\"");
+	conf_report_key(errors, section, CONF_KEY_PORT_flood_limit, "only with \"forward = bridge NAME\"");
 }
 
 /* Is it a port of that bridge, or might it have been meant to be one? */
@@ -149,7 +143,7 @@ static bool may_be_port_of(const struct conf_section *section, const char *bridg
 {
 	if (section->kind != CONF_SECTION_PORT)
 		return false;
-	if (!is_sound(section, CONF_KEY_PORT_forward))
+	if (!conf_is_sound(section, CONF_KEY_PORT_forward))
 		return true;
 	return section->value.port.forward == CONF_FORWARD_BRIDGE &&
 	       strcmp(section->value.port.peer, bridge) == 0;
@@ -219,19 +213,19 @@ static void check_interface(const struct conf_sections *sections, unsigned index
 	const char *interface = section->value.port.interface;
 	char what[160];
 
-	if (!is_sound(section, CONF_KEY_PORT_interface))
+	if (!conf_is_sound(section, CONF_KEY_PORT_interface))
 		return;
 	for (unsigned i = 0; i < index; i++) {
 		const struct conf_section *other = &sections->at[i];
 
 		if (other->kind != CONF_SECTION_PORT || other->is_broken ||
-		    !is_sound(other, CONF_KEY_PORT_interface) ||
+		    !conf_is_sound(other, CONF_KEY_PORT_interface) ||
 		    strcmp(other->value.port.interface, interface) != 0)
 			continue;
 		(void)snprintf(what, sizeof(what),
 			       "\"%s\" is the interface of [port %s] already (line %u)", interface,
 			       other->name, other->origins[CONF_KEY_PORT_interface].line);
-		report(errors, section, CONF_KEY_PORT_interface, what);
+		conf_report_key(errors, section, CONF_KEY_PORT_interface, what);
 		return;
 	}
 }
@@ -240,12 +234,12 @@ static void check_sockets(const struct conf_section *section, struct conf_report
 {
 	const struct conf_daemon *daemon = &section->value.daemon;
 
-	if (!is_sound(section, CONF_KEY_DAEMON_control_socket) ||
-	    !is_sound(section, CONF_KEY_DAEMON_metrics_listen) ||
+	if (!conf_is_sound(section, CONF_KEY_DAEMON_control_socket) ||
+	    !conf_is_sound(section, CONF_KEY_DAEMON_metrics_listen) ||
 	    strncmp(daemon->metrics_listen, "unix:", 5) != 0 ||
 	    strcmp(daemon->metrics_listen + 5, daemon->control_socket) != 0)
 		return;
-	report(errors, section, CONF_KEY_DAEMON_metrics_listen, "the same path as control_socket");
+	conf_report_key(errors, section, CONF_KEY_DAEMON_metrics_listen, "the same path as control_socket");
 }
 
 void conf_check(const struct conf_sections *sections, struct conf_report *errors)
@@ -268,4 +262,5 @@ void conf_check(const struct conf_sections *sections, struct conf_report *errors
 		check_flood_limit(section, errors);
 		check_interface(sections, i, errors);
 	}
+	conf_check_splice(sections, errors);
 }

@@ -65,6 +65,74 @@ unsigned conf_table_changes(const struct conf *old, const struct conf *new, FILE
 	return n;
 }
 
+/* One of a kind of named sections, of which both configurations have arrays. */
+struct named {
+	enum conf_section_kind kind;
+	const void *sections;
+	size_t bytes;
+	unsigned n;
+};
+
+static const void *named_at(const struct named *named, unsigned i)
+{
+	return (const char *)named->sections + i * named->bytes;
+}
+
+/* The name is the first member. */
+static const void *find_named(const struct named *named, const char *name)
+{
+	for (unsigned i = 0; i < named->n; i++)
+		if (strcmp(named_at(named, i), name) == 0)
+			return named_at(named, i);
+	return NULL;
+}
+
+static unsigned compare_named(const struct named *old, const struct named *new, FILE *out)
+{
+	const char *kind = conf_section_types[old->kind].kind;
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < new->n; i++) {
+		const char *name = named_at(new, i);
+		const void *before = find_named(old, name);
+		char title[CONF_NAME_BYTES + 16];
+
+		(void)snprintf(title, sizeof(title), "%s %s", kind, name);
+		if (before)
+			n += compare(old->kind, CONF_RELOAD_LIVE, title, before, name, out);
+		else
+			n += fprintf(out, "%s: add\n", title) > 0;
+	}
+	for (unsigned i = 0; i < old->n; i++)
+		if (!find_named(new, named_at(old, i)))
+			n += fprintf(out, "%s %s: remove\n", kind,
+				     (const char *)named_at(old, i)) > 0;
+	return n;
+}
+
+static struct named listeners_of(const struct conf *conf)
+{
+	return (struct named){CONF_SECTION_LISTENER, conf->listeners, sizeof(*conf->listeners),
+			      conf->n_listeners};
+}
+
+static struct named backends_of(const struct conf *conf)
+{
+	return (struct named){CONF_SECTION_BACKEND, conf->backends, sizeof(*conf->backends),
+			      conf->n_backends};
+}
+
+unsigned conf_splice_changes(const struct conf *old, const struct conf *new, FILE *out)
+{
+	const struct named listeners[] = {listeners_of(old), listeners_of(new)};
+	const struct named backends[] = {backends_of(old), backends_of(new)};
+
+	return compare(CONF_SECTION_DAEMON, CONF_RELOAD_LIVE, "daemon", &old->daemon, &new->daemon,
+		       out) +
+	       compare_named(&listeners[0], &listeners[1], out) +
+	       compare_named(&backends[0], &backends[1], out);
+}
+
 unsigned conf_restart_changes(const struct conf *old, const struct conf *new, FILE *out)
 {
 	/* Ports come and go by reload; only [daemon] has keys that need a restart. */

@@ -17,3 +17,7 @@ unsigned conf_restart_changes(const struct conf *old, const struct conf *new, FI
 
 /* The same for [route], and for bridges that are in both: keys that no port shows. */
 unsigned conf_table_changes(const struct conf *old, const struct conf *new, FILE *out);
+
+/* The same for listeners and backends, those that come and go included, and for what a reload
+ * changes in [daemon]. */
+unsigned conf_splice_changes(const struct conf *old, const struct conf *new, FILE *out);

@@ -28,16 +28,52 @@ struct view {
 
 static struct view view_of(const struct conf *conf, enum conf_section_kind kind, unsigned i)
 {
-	const void *value = &conf->daemon;
+	const void *const values[CONF_SECTION_N] = {
+		[CONF_SECTION_DAEMON] = &conf->daemon,
+		[CONF_SECTION_ROUTE] = &conf->route,
+		[CONF_SECTION_PORT] = &conf->ports[i],
+		[CONF_SECTION_BRIDGE] = &conf->bridges[i],
+		[CONF_SECTION_LISTENER] = &conf->listeners[i],
+		[CONF_SECTION_BACKEND] = &conf->backends[i],
+	};
 
-	if (kind == CONF_SECTION_ROUTE)
-		value = &conf->route;
-	else if (kind == CONF_SECTION_PORT)
-		value = &conf->ports[i];
-	else if (kind == CONF_SECTION_BRIDGE)
-		value = &conf->bridges[i];
-	return (struct view){kind, value, &conf->origins[conf_origin_index(conf, kind, i)]};
+	return (struct view){kind, values[kind], &conf->origins[conf_origin_index(conf, kind, i)]};
 }
+
+/* Sections with names, in the order in which they are printed. */
+struct named {
+	enum conf_section_kind kind;
+	const char *json; /* key of their array */
+};
+
+static const struct named behind_route[] = {
+	{CONF_SECTION_BRIDGE, "bridges"},
+	{CONF_SECTION_LISTENER, "listeners"},
+	{CONF_SECTION_BACKEND, "backends"},
+};
+static const struct named ports = {CONF_SECTION_PORT, "ports"};
+
+static unsigned count_named(const struct conf *conf, enum conf_section_kind kind)
+{
+	const unsigned counts[CONF_SECTION_N] = {
+		[CONF_SECTION_PORT] = conf->n_ports,
+		[CONF_SECTION_BRIDGE] = conf->n_bridges,
+		[CONF_SECTION_LISTENER] = conf->n_listeners,
+		[CONF_SECTION_BACKEND] = conf->n_backends,
+	};
+
+	return counts[kind];
+}
+
+/* Their name is the first member of each. */
+static const char *name_of(const struct view *view)
+{
+	return view->value;
+}
+_Static_assert(offsetof(struct conf_port, name) == 0, "read through name_of()");
+_Static_assert(offsetof(struct conf_bridge, name) == 0, "read through name_of()");
+_Static_assert(offsetof(struct conf_listener, name) == 0, "read through name_of()");
+_Static_assert(offsetof(struct conf_backend, name) == 0, "read through name_of()");
 
 /* Of a list, the value in place `i`. */
 static char *value_text(const struct view *view, const struct conf_key *key, unsigned i)
@@ -119,25 +155,29 @@ static void dump_section(const struct conf *conf, const struct view *view, FILE 
 	}
 }
 
+static void dump_named(const struct conf *conf, const struct named *named, FILE *out)
+{
+	for (unsigned i = 0; i < count_named(conf, named->kind); i++) {
+		struct view view = view_of(conf, named->kind, i);
+
+		(void)fprintf(out, "\n[%s %s]\n", conf_section_types[named->kind].kind,
+			      name_of(&view));
+		dump_section(conf, &view, out);
+	}
+}
+
 void conf_dump_ini(const struct conf *conf, FILE *out)
 {
 	struct view view = view_of(conf, CONF_SECTION_DAEMON, 0);
 
 	(void)fputs("[daemon]\n", out);
 	dump_section(conf, &view, out);
-	for (unsigned i = 0; i < conf->n_ports; i++) {
-		view = view_of(conf, CONF_SECTION_PORT, i);
-		(void)fprintf(out, "\n[port %s]\n", conf->ports[i].name);
-		dump_section(conf, &view, out);
-	}
+	dump_named(conf, &ports, out);
 	(void)fputs("\n[route]\n", out);
 	view = view_of(conf, CONF_SECTION_ROUTE, 0);
 	dump_section(conf, &view, out);
-	for (unsigned i = 0; i < conf->n_bridges; i++) {
-		view = view_of(conf, CONF_SECTION_BRIDGE, i);
-		(void)fprintf(out, "\n[bridge %s]\n", conf->bridges[i].name);
-		dump_section(conf, &view, out);
-	}
+	for (unsigned i = 0; i < ARRAY_SIZE(behind_route); i++)
+		dump_named(conf, &behind_route[i], out);
 }
 
 /* Numbers and truths as such, everything else as the text that a file would have. */
@@ -153,6 +193,8 @@ static struct json_object *value_json(const struct view *view, const struct conf
 		return json_object_new_boolean(strcmp(text, "yes") == 0);
 	if (is_number && (!key->word || strcmp(text, key->word) != 0) && key->in_conf)
 		return json_object_new_uint64(*(const uint32_t *)conf_field(key, view->value));
+	if (key->type == CONF_TYPE_BYTES)
+		return json_object_new_uint64(*(const uint64_t *)conf_field(key, view->value));
 	return json_object_new_string(text);
 }
 
@@ -211,8 +253,8 @@ static int add_section_json(const struct conf *conf, const struct view *view,
 	return r;
 }
 
-static int add_named_json(const struct conf *conf, enum conf_section_kind kind, unsigned i,
-			  const char *name, struct json_object *array)
+static int fill_named_json(const struct conf *conf, enum conf_section_kind kind, unsigned i,
+			   struct json_object *array)
 {
 	struct json_object *object = json_object_new_object();
 	struct view view = view_of(conf, kind, i);
@@ -220,35 +262,45 @@ static int add_named_json(const struct conf *conf, enum conf_section_kind kind, 
 
 	if (r < 0)
 		return r;
-	r = json_add(object, "name", json_object_new_string(name));
+	r = json_add(object, "name", json_object_new_string(name_of(&view)));
 	if (r < 0)
 		return r;
 	return add_section_json(conf, &view, object);
 }
 
+static int add_named_json(const struct conf *conf, const struct named *named,
+			  struct json_object *root)
+{
+	struct json_object *array = json_object_new_array();
+	int r = json_add(root, named->json, array);
+
+	for (unsigned i = 0; i < count_named(conf, named->kind) && r == 0; i++)
+		r = fill_named_json(conf, named->kind, i, array);
+	return r;
+}
+
+static int add_single_json(const struct conf *conf, enum conf_section_kind kind,
+			   struct json_object *root)
+{
+	struct json_object *object = json_object_new_object();
+	struct view view = view_of(conf, kind, 0);
+	int r = json_add(root, conf_section_types[kind].kind, object);
+
+	return r < 0 ? r : add_section_json(conf, &view, object);
+}
+
 static int fill_conf_json(const struct conf *conf, struct json_object *root)
 {
-	struct json_object *daemon = json_object_new_object();
-	struct json_object *ports = json_object_new_array();
-	struct json_object *route = json_object_new_object();
-	struct json_object *bridges = json_object_new_array();
-	struct view view = view_of(conf, CONF_SECTION_DAEMON, 0);
-	struct view view_route = view_of(conf, CONF_SECTION_ROUTE, 0);
-	int r = json_add(root, "daemon", daemon), r_ports = json_add(root, "ports", ports);
-	int r_route = json_add(root, "route", route),
-	    r_bridges = json_add(root, "bridges", bridges);
+	int r = add_single_json(conf, CONF_SECTION_DAEMON, root);
 
-	if (r < 0 || r_ports < 0 || r_route < 0 || r_bridges < 0)
-		return -ENOMEM;
-	r = json_add(root, "sha256", json_object_new_string(conf->sha256));
 	if (r == 0)
-		r = add_section_json(conf, &view, daemon);
-	for (unsigned i = 0; i < conf->n_ports && r == 0; i++)
-		r = add_named_json(conf, CONF_SECTION_PORT, i, conf->ports[i].name, ports);
+		r = add_named_json(conf, &ports, root);
 	if (r == 0)
-		r = add_section_json(conf, &view_route, route);
-	for (unsigned i = 0; i < conf->n_bridges && r == 0; i++)
-		r = add_named_json(conf, CONF_SECTION_BRIDGE, i, conf->bridges[i].name, bridges);
+		r = add_single_json(conf, CONF_SECTION_ROUTE, root);
+	for (unsigned i = 0; i < ARRAY_SIZE(behind_route) && r == 0; i++)
+		r = add_named_json(conf, &behind_route[i], root);
+	if (r == 0)
+		r = json_add(root, "sha256", json_object_new_string(conf->sha256));
 	return r;
 }
 

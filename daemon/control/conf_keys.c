@@ -14,8 +14,8 @@ const struct conf_section_type conf_section_types[] = {
 	[CONF_SECTION_PORT] = {.kind = "port", .has_name = true, .max = CONF_MAX_PORTS},
 	[CONF_SECTION_ROUTE] = {.kind = "route", .max = 1},
 	[CONF_SECTION_BRIDGE] = {.kind = "bridge", .has_name = true, .max = CONF_MAX_BRIDGES},
-	[CONF_SECTION_LISTENER] = {.kind = "listener", .has_name = true, .max = 256, .later = true},
-	[CONF_SECTION_BACKEND] = {.kind = "backend", .has_name = true, .max = 256, .later = true},
+	[CONF_SECTION_LISTENER] = {.kind = "listener", .has_name = true, .max = CONF_MAX_LISTENERS},
+	[CONF_SECTION_BACKEND] = {.kind = "backend", .has_name = true, .max = CONF_MAX_BACKENDS},
 };
 static_assert(ARRAY_SIZE(conf_section_types) == CONF_SECTION_N, "a section has no row");
 
@@ -67,23 +67,53 @@ const struct conf_choice conf_choices_offloads[] = {
 };
 static_assert(ARRAY_SIZE(conf_choices_offloads) == CONF_OFFLOADS_N, "a word is missing");
 
-/* Keys of later versions: the words are checked, their enums come with the code that uses them. */
 const struct conf_choice conf_choices_sniff[] = {
-	{.text = "none"}, {.text = "tls"}, {.text = "http"}, {.text = "auto"}};
+	[SPLICE_SNIFF_NONE] = {.text = "none"},
+	[SPLICE_SNIFF_TLS] = {.text = "tls"},
+	[SPLICE_SNIFF_HTTP] = {.text = "http"},
+	[SPLICE_SNIFF_AUTO] = {.text = "auto"},
+};
+
 const struct conf_choice conf_choices_engine[] = {
-	{.text = "auto"}, {.text = "sockmap"}, {.text = "splice"}, {.text = "copy"}};
+	[SPLICE_AUTO] = {.text = "auto"},
+	[SPLICE_SOCKMAP] = {.text = "sockmap"},
+	[SPLICE_SPLICE] = {.text = "splice"},
+	[SPLICE_COPY] = {.text = "copy"},
+};
+static_assert(ARRAY_SIZE(conf_choices_engine) == SPLICE_ENGINE_N, "a word is missing");
+
 const struct conf_choice conf_choices_proxy_in[] = {
-	{.text = "off"}, {.text = "v1"}, {.text = "v2"}, {.text = "any"}};
-const struct conf_choice conf_choices_balance[] = {
-	{.text = "round_robin"}, {.text = "least_connections"}, {.text = "maglev"}};
+	[PROXY_NONE] = {.text = "off"},
+	[PROXY_V1] = {.text = "v1"},
+	[PROXY_V2] = {.text = "v2"},
+	[PROXY_ANY] = {.text = "any"},
+};
+
 const struct conf_choice conf_choices_proxy_out[] = {
-	{.text = "off"}, {.text = "v1"}, {.text = "v2"}};
-const struct conf_choice conf_choices_health[] = {{.text = "off"}, {.text = "tcp"}};
+	[PROXY_NONE] = {.text = "off"},
+	[PROXY_V1] = {.text = "v1"},
+	[PROXY_V2] = {.text = "v2"},
+};
+
+const struct conf_choice conf_choices_balance[] = {
+	[SPLICE_ROUND_ROBIN] = {.text = "round_robin"},
+	[SPLICE_LEAST_CONNECTIONS] = {.text = "least_connections"},
+	[SPLICE_MAGLEV] = {.text = "maglev"},
+};
+
+const struct conf_choice conf_choices_health[] = {
+	[CONF_HEALTH_OFF] = {.text = "off"},
+	[CONF_HEALTH_TCP] = {.text = "tcp"},
+};
+static_assert(ARRAY_SIZE(conf_choices_health) == CONF_HEALTH_N, "a word is missing");
 
 #define CONF_IN_DAEMON(field_) .in_conf = true, .offset = offsetof(struct conf_daemon, field_)
 #define CONF_IN_PORT(field_)   .in_conf = true, .offset = offsetof(struct conf_port, field_)
 #define CONF_IN_ROUTE(field_)  .in_conf = true, .offset = offsetof(struct conf_route, field_)
 #define CONF_IN_BRIDGE(field_) .in_conf = true, .offset = offsetof(struct conf_bridge, field_)
+#define CONF_IN_LISTENER(field_) \
+	.in_conf = true, .offset = offsetof(struct conf_listener, field_)
+#define CONF_IN_BACKEND(field_) .in_conf = true, .offset = offsetof(struct conf_backend, field_)
 #define CONF_CHOICES(name_) \
 	.choices = conf_choices_##name_, .n_choices = ARRAY_SIZE(conf_choices_##name_)
 #define CONF_KEY_ROW(section_, key_, type_, reload_, default_, help_, ...)    \
@@ -99,6 +129,8 @@ const struct conf_key conf_keys[CONF_KEYS_N] = {CONF_KEYS(CONF_KEY_ROW)};
 
 #undef CONF_KEY_ROW
 #undef CONF_CHOICES
+#undef CONF_IN_BACKEND
+#undef CONF_IN_LISTENER
 #undef CONF_IN_BRIDGE
 #undef CONF_IN_ROUTE
 #undef CONF_IN_PORT

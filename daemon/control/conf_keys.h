@@ -5,8 +5,8 @@
  * One row per key; loading, checking, dumping, --list-keys, config/sluice.conf and the man page
  * sluice.conf.5 follow it (the last two through tests/unit/test_conf_docs.c). A row says what a
  * key is called, where its value goes, what it may be, what it is when absent, and what a reload
- * does with a change. Keys of later versions are rows too, marked `.later`: they are known, their
- * values are checked, and they are refused with "not in this version".
+ * does with a change. Rows, sections and words of later versions can be marked `.later`: they are
+ * known, their values are checked, and they are refused with "not in this version".
  *
  * To add a key: a field in control/conf.h, a row here, a paragraph in config/sluice.conf and in
  * config/sluice.conf.5. Nothing else.
@@ -59,7 +59,12 @@ enum conf_type {
 	CONF_TYPE_LISTEN,      /* char[CONF_PATH_BYTES]: loopback ADDRESS:PORT or unix:/PATH */
 	CONF_TYPE_TABLE,       /* main, a number, or a VRF device: fills conf_route */
 	CONF_TYPE_STATIC,      /* MAC PORT: adds to conf_bridge.statics */
-	CONF_TYPE_TEXT,        /* any text; only keys of later versions */
+	CONF_TYPE_BYTES,       /* uint64_t: bytes, bare or with KiB, MiB or GiB */
+	CONF_TYPE_BACKEND,     /* char[CONF_NAME_BYTES]: name of a backend */
+	CONF_TYPE_BIND,        /* where to listen: adds to a conf_list of conf_bind */
+	CONF_TYPE_NAME_ROUTE,  /* PATTERN -> BACKEND: adds to one of conf_name_route */
+	CONF_TYPE_PREFIX,      /* ADDRESS/LENGTH: adds to one of conf_prefix */
+	CONF_TYPE_SERVER,      /* NAME ADDRESS [weight=N]: adds to one of conf_server */
 	CONF_TYPE_N,
 };
 
@@ -131,8 +136,10 @@ extern const struct conf_choice conf_choices_huge_pages[], conf_choices_mode[],
 	  "Packet memory on huge pages. auto: if enough of them are free. on: or fail to start.", \
 	  CONF_CHOICES(huge_pages), CONF_IN_DAEMON(huge_pages)) \
 	K(DAEMON, acceptors, COUNT, RESTART, "auto", \
-	  "Acceptor threads of the listeners.", \
-	  .word = "auto", .min = 1, .max = CONF_MAX_CPUS, .unit = "threads", .later = true) \
+	  "Acceptor threads of the listeners. auto: one on each CPU that has no packet worker, at " \
+	  "least one.", \
+	  .word = "auto", .min = 1, .max = CONF_MAX_ACCEPTORS, .unit = "threads", \
+	  CONF_IN_DAEMON(acceptors)) \
 	K(DAEMON, bpf_dir, PATH, RESTART, "auto", \
 	  "Directory on a BPF file system for the pins of ports with on_failure = drop. auto: " \
 	  "/run/sluice/bpf, or else /sys/fs/bpf/sluice.", \
@@ -148,6 +155,17 @@ extern const struct conf_choice conf_choices_huge_pages[], conf_choices_mode[],
 	  "How long work in flight may keep a stop, or the rebuilding of a port, waiting. Packets are " \
 	  "waited for 200 ms at most, or this long if it is shorter.", \
 	  .min = 0, .max = 600 * NSEC_PER_SEC, CONF_IN_DAEMON(drain_timeout_ns)) \
+	K(DAEMON, max_parked, BYTES, LIVE, "1GiB", \
+	  "Bytes of all connections that may wait in the kernel between their two sockets. A " \
+	  "connection that makes it more is ended.", \
+	  .min = 1048576, .max = 1ULL << 40, CONF_IN_DAEMON(max_parked_bytes)) \
+	K(DAEMON, max_parked_per_flow, BYTES, LIVE, "2MiB", \
+	  "The same of one connection.", \
+	  .min = 65536, .max = 1ULL << 30, CONF_IN_DAEMON(max_parked_per_flow_bytes)) \
+	K(DAEMON, flow_log, COUNT, LIVE, "off", \
+	  "Every how many connections of an acceptor one is logged at its end. 1: all.", \
+	  .word = "off", .min = 1, .max = 1000000000, .unit = "connections", \
+	  CONF_IN_DAEMON(flow_log_every)) \
 	\
 	K(PORT, interface, INTERFACE, PORT, NULL, \
 	  "The network interface of the port, in the daemon's network namespace. A port is its " \
@@ -224,41 +242,96 @@ extern const struct conf_choice conf_choices_huge_pages[], conf_choices_mode[],
 	  "moved, nor forgotten.", \
 	  .is_list = true, CONF_IN_BRIDGE(statics)) \
 	\
-	K(LISTENER, bind, TEXT, RESTART, NULL, \
-	  "Where connections are taken: ADDRESS:PORT, unix:/PATH or fd:NAME.", \
-	  .is_list = true, .later = true) \
+	K(LISTENER, bind, BIND, LIVE, NULL, \
+	  "Where connections are taken. 0.0.0.0 and [::] are all addresses, the latter IPv4's too " \
+	  "unless 0.0.0.0 is taken with the same port. fd: is a listening socket that systemd hands " \
+	  "over under that name. unix: makes a socket that owner and group may connect to.", \
+	  .is_list = true, CONF_IN_LISTENER(binds)) \
 	K(LISTENER, sniff, CHOICE, LIVE, "none", \
-	  "What the first bytes of a connection are read for.", CONF_CHOICES(sniff), .later = true) \
-	K(LISTENER, route, TEXT, LIVE, NULL, \
-	  "HOST -> BACKEND; the first that matches is taken.", .is_list = true, .later = true) \
-	K(LISTENER, default, TEXT, LIVE, NULL, \
-	  "Backend of connections that no route takes.", .later = true) \
+	  "What the first bytes of a connection are read for. tls: the name in the ClientHello. http: " \
+	  "the host that is asked for. auto: whichever of the two it is. They are forwarded unchanged.", \
+	  CONF_CHOICES(sniff), CONF_IN_LISTENER(sniff)) \
+	K(LISTENER, route, NAME_ROUTE, LIVE, NULL, \
+	  "Backend of connections that ask for a name; the first that matches is taken. *.NAME matches " \
+	  "what is below NAME.", \
+	  .is_list = true, CONF_IN_LISTENER(routes)) \
+	K(LISTENER, default, BACKEND, LIVE, "none", \
+	  "Backend of connections that no route takes. none: they are refused.", \
+	  .word = "none", CONF_IN_LISTENER(default_backend)) \
 	K(LISTENER, engine, CHOICE, LIVE, "auto", \
-	  "What moves the bytes of a connection.", CONF_CHOICES(engine), .later = true) \
+	  "What moves the bytes of a connection. copy: this process. splice: splice(2). sockmap: the " \
+	  "kernel by itself. auto: by what a connection does.", \
+	  CONF_CHOICES(engine), CONF_IN_LISTENER(engine)) \
 	K(LISTENER, proxy_protocol, CHOICE, LIVE, "off", \
-	  "PROXY header that clients must send.", CONF_CHOICES(proxy_in), .later = true) \
-	K(LISTENER, proxy_from, TEXT, LIVE, NULL, \
-	  "Networks that may send a PROXY header.", .is_list = true, .later = true) \
+	  "PROXY header that clients must send.", \
+	  CONF_CHOICES(proxy_in), CONF_IN_LISTENER(proxy_protocol)) \
+	K(LISTENER, proxy_from, PREFIX, LIVE, NULL, \
+	  "Networks that may connect where a PROXY header must be sent. Unix sockets are not asked.", \
+	  .is_list = true, CONF_IN_LISTENER(proxy_from)) \
 	K(LISTENER, max_connections, COUNT, LIVE, "50000", \
-	  "Connections at a time.", .min = 1, .max = 4194304, .unit = "connections", .later = true) \
+	  "Connections at a time. More are reset.", \
+	  .min = 1, .max = CONF_MAX_CONNECTIONS, .unit = "connections", CONF_IN_LISTENER(max_connections)) \
+	K(LISTENER, max_connections_per_source, COUNT, LIVE, "off", \
+	  "Connections at a time from one address. More are reset.", \
+	  .word = "off", .min = 1, .max = CONF_MAX_CONNECTIONS, .unit = "connections", \
+	  CONF_IN_LISTENER(max_per_source)) \
 	K(LISTENER, sniff_timeout, DURATION_NS, LIVE, "5s", \
-	  "Time from accept within which the first bytes must be there.", \
-	  .min = 100 * NSEC_PER_MSEC, .max = 600 * NSEC_PER_SEC, .later = true) \
+	  "Time from accept within which the first bytes must be there, however they come.", \
+	  .min = 100 * NSEC_PER_MSEC, .max = 600 * NSEC_PER_SEC, CONF_IN_LISTENER(sniff_timeout_ns)) \
 	K(LISTENER, idle_timeout, DURATION_NS, LIVE, "1h", \
 	  "A connection without a byte for this long is ended.", \
-	  .min = NSEC_PER_SEC, .max = NSEC_PER_SEC * 3600 * 24 * 7, .later = true) \
+	  .word = "off", .min = NSEC_PER_SEC, .max = NSEC_PER_SEC * 3600 * 24 * 7, \
+	  CONF_IN_LISTENER(idle_timeout_ns)) \
+	K(LISTENER, half_closed_timeout, DURATION_NS, LIVE, "1min", \
+	  "The same for a connection of which one side has ended.", \
+	  .word = "off", .min = NSEC_PER_SEC, .max = NSEC_PER_SEC * 3600 * 24, \
+	  CONF_IN_LISTENER(half_closed_timeout_ns)) \
+	K(LISTENER, keepalive, DURATION_NS, LIVE, "5min", \
+	  "TCP keepalive, on both sides: how long a connection is silent before the far end is asked.", \
+	  .word = "off", .min = NSEC_PER_SEC, .max = NSEC_PER_SEC * 32767, \
+	  CONF_IN_LISTENER(keepalive_ns)) \
+	K(LISTENER, user_timeout, DURATION_NS, LIVE, "off", \
+	  "TCP_USER_TIMEOUT, on both sides: how long bytes may wait for a far end that does not take " \
+	  "them, one that reads too slowly included.", \
+	  .word = "off", .min = NSEC_PER_SEC, .max = NSEC_PER_SEC * 3600 * 24, \
+	  CONF_IN_LISTENER(user_timeout_ns)) \
 	\
 	K(BACKEND, balance, CHOICE, LIVE, "round_robin", \
-	  "How a server is chosen.", CONF_CHOICES(balance), .later = true) \
-	K(BACKEND, server, TEXT, LIVE, NULL, \
-	  "NAME ADDRESS:PORT [weight=N].", .is_list = true, .later = true) \
+	  "How a server is chosen. maglev: by client address and name, so that a client meets the same " \
+	  "server again.", \
+	  CONF_CHOICES(balance), CONF_IN_BACKEND(balance)) \
+	K(BACKEND, server, SERVER, LIVE, NULL, \
+	  "A server, its address, and its share of connections, 1 if it is not said.", \
+	  .is_list = true, .min = 1, .max = 1000, CONF_IN_BACKEND(servers)) \
 	K(BACKEND, send_proxy, CHOICE, LIVE, "off", \
-	  "PROXY header that servers are sent.", CONF_CHOICES(proxy_out), .later = true) \
+	  "PROXY header that servers are sent.", \
+	  CONF_CHOICES(proxy_out), CONF_IN_BACKEND(send_proxy)) \
 	K(BACKEND, connect_timeout, DURATION_NS, LIVE, "5s", \
 	  "Time within which a server must accept.", \
-	  .min = 100 * NSEC_PER_MSEC, .max = 600 * NSEC_PER_SEC, .later = true) \
+	  .min = 100 * NSEC_PER_MSEC, .max = 600 * NSEC_PER_SEC, CONF_IN_BACKEND(connect_timeout_ns)) \
+	K(BACKEND, retries, COUNT, LIVE, "2", \
+	  "Other servers that are tried where one cannot be connected to.", \
+	  .min = 0, .max = 7, .unit = "servers", CONF_IN_BACKEND(retries)) \
 	K(BACKEND, health_check, CHOICE, LIVE, "tcp", \
-	  "How servers are checked.", CONF_CHOICES(health), .later = true)
+	  "How servers are checked. tcp: they must accept a connection, which is then reset.", \
+	  CONF_CHOICES(health), CONF_IN_BACKEND(health_check)) \
+	K(BACKEND, health_interval, DURATION_NS, LIVE, "2s", \
+	  "Time between two checks of a server, a tenth more or less.", \
+	  .min = 100 * NSEC_PER_MSEC, .max = 3600 * NSEC_PER_SEC, \
+	  CONF_IN_BACKEND(health_interval_ns)) \
+	K(BACKEND, health_rise, COUNT, LIVE, "2", \
+	  "Checks in a row that bring a server back.", \
+	  .min = 1, .max = 100, .unit = "checks", CONF_IN_BACKEND(health_rise)) \
+	K(BACKEND, health_fall, COUNT, LIVE, "3", \
+	  "Checks in a row that take a server out.", \
+	  .min = 1, .max = 100, .unit = "checks", CONF_IN_BACKEND(health_fall)) \
+	K(BACKEND, max_connections, COUNT, LIVE, "off", \
+	  "Connections at a time to all its servers.", \
+	  .word = "off", .min = 1, .max = CONF_MAX_CONNECTIONS, .unit = "connections", \
+	  CONF_IN_BACKEND(max_connections)) \
+	K(BACKEND, maglev_size, COUNT, LIVE, "65537", \
+	  "Entries of the table of balance = maglev; a prime, a hundred times as many as servers.", \
+	  .min = 2, .max = 5000011, .unit = "entries", CONF_IN_BACKEND(maglev_size))
 /* clang-format on */
 
 #define CONF_KEY_ID(section_, key_, type_, reload_, default_, help_, ...) \

@@ -14,8 +14,8 @@
 #include "control/conf_error.h"
 #include "control/conf_keys.h"
 
-/* conf.origins: CONF_KEYS_N of them for [daemon] and [route], then as many for each port, then for
- * each bridge. */
+/* conf.origins: CONF_KEYS_N of them for [daemon] and [route], then as many for each port, each
+ * bridge, each listener, each backend. */
 struct conf_origin {
 	unsigned line; /* 0: the table's default */
 };
@@ -25,6 +25,7 @@ struct conf_section {
 	char name[CONF_NAME_BYTES]; /* "" if the kind has none */
 	unsigned line;              /* of the header */
 	bool is_broken;             /* a duplicate, or badly named: never part of the result */
+	bool is_taken;              /* into a struct conf, which now owns its lists */
 	bool has_wrong_line;        /* which may have been any key */
 	bool is_wrong[CONF_KEYS_N]; /* the value of this key was refused, or its name misspelt */
 	struct conf_origin origins[CONF_KEYS_N];
@@ -33,6 +34,8 @@ struct conf_section {
 		struct conf_port port;
 		struct conf_route route;
 		struct conf_bridge bridge;
+		struct conf_listener listener;
+		struct conf_backend backend;
 	} value;
 };
 
@@ -45,6 +48,8 @@ static inline size_t conf_origin_index(const struct conf *conf, enum conf_sectio
 		[CONF_SECTION_ROUTE] = 1,
 		[CONF_SECTION_PORT] = 2,
 		[CONF_SECTION_BRIDGE] = 2 + conf->n_ports,
+		[CONF_SECTION_LISTENER] = 2 + conf->n_ports + conf->n_bridges,
+		[CONF_SECTION_BACKEND] = 2 + conf->n_ports + conf->n_bridges + conf->n_listeners,
 	};
 
 	return (first[kind] + i) * (size_t)CONF_KEYS_N;
@@ -68,3 +73,17 @@ const struct conf_section *conf_find_section(const struct conf_sections *section
 
 /* Everything about a whole file that its lines alone cannot show (control/conf_check.c). */
 void conf_check(const struct conf_sections *sections, struct conf_report *report);
+
+/* Its part about listeners and backends (control/conf_check_splice.c). */
+void conf_check_splice(const struct conf_sections *sections, struct conf_report *report);
+
+/* Given, or by default, and not refused: only then is a value judged further. */
+static inline bool conf_is_sound(const struct conf_section *section, enum conf_key_id id)
+{
+	return !section->is_wrong[id] &&
+	       (section->origins[id].line != 0 || conf_keys[id].default_text);
+}
+
+/* At the line of the key, or if it has none at that of the section. */
+void conf_report_key(struct conf_report *report, const struct conf_section *section,
+		     enum conf_key_id id, const char *what);

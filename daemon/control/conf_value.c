@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "control/conf_suggest.h"
+#include "control/conf_value_internal.h"
 #include "util/macros.h"
 
 const struct conf_unit conf_duration_units[] = {
@@ -23,13 +24,11 @@ const struct conf_unit conf_duration_units[] = {
 };
 static_assert(ARRAY_SIZE(conf_duration_units) == CONF_DURATION_UNITS_N, "a unit is missing");
 
-static const struct conf_unit size_units[] = {{"", 1}, {"KiB", 1024}, {"MiB", 1048576}};
+static const struct conf_unit size_units[] = {
+	{"", 1}, {"KiB", 1ULL << 10}, {"MiB", 1ULL << 20}, {"GiB", 1ULL << 30}};
 
 /* Composes `"TEXT": what; expected …` and returns -EINVAL. */
-static int refuse(const struct conf_key *key, const char *text, struct conf_why *why,
-		  const char *fmt, ...) __attribute__((format(printf, 4, 5)));
-
-static int refuse(const struct conf_key *key, const char *text, struct conf_why *why,
+int conf_refuse(const struct conf_key *key, const char *text, struct conf_why *why,
 		  const char *fmt, ...)
 {
 	FILE *out = fmemopen(why->text, sizeof(why->text), "w");
@@ -51,7 +50,7 @@ static int refuse(const struct conf_key *key, const char *text, struct conf_why 
 }
 
 /* Reads digits at *cursor and moves it behind them. False: no digit, or more than 64 bits. */
-static bool read_digits(const char **cursor, uint64_t *ret_n)
+bool conf_read_digits(const char **cursor, uint64_t *ret_n)
 {
 	const char *c = *cursor;
 	uint64_t n = 0;
@@ -81,9 +80,9 @@ static int parse_count(const struct conf_key *key, const char *text, void *value
 	uint64_t n;
 
 	if (!is_all_digits(text))
-		return refuse(key, text, why, "not a number");
-	if (!read_digits(&cursor, &n) || n < key->min || n > key->max)
-		return refuse(key, text, why, "out of range");
+		return conf_refuse(key, text, why, "not a number");
+	if (!conf_read_digits(&cursor, &n) || n < key->min || n > key->max)
+		return conf_refuse(key, text, why, "out of range");
 	*field = (uint32_t)n;
 	return 0;
 }
@@ -91,7 +90,7 @@ static int parse_count(const struct conf_key *key, const char *text, void *value
 /* The unit that is `text`, of sizes or of times; NULL if there is none. */
 static const struct conf_unit *find_unit(const struct conf_key *key, const char *text)
 {
-	bool is_size = key->type == CONF_TYPE_SIZE;
+	bool is_size = key->type == CONF_TYPE_SIZE || key->type == CONF_TYPE_BYTES;
 	const struct conf_unit *units = is_size ? size_units : conf_duration_units;
 	size_t n_units = is_size ? ARRAY_SIZE(size_units) : CONF_DURATION_UNITS_N;
 
@@ -112,17 +111,17 @@ static int parse_scaled(const struct conf_key *key, const char *text, uint64_t *
 	uint64_t n;
 
 	if (!isdigit((unsigned char)*text))
-		return refuse(key, text, why, "not a number");
-	if (!read_digits(&cursor, &n))
-		return refuse(key, text, why, "out of range");
+		return conf_refuse(key, text, why, "not a number");
+	if (!conf_read_digits(&cursor, &n))
+		return conf_refuse(key, text, why, "out of range");
 	unit = find_unit(key, cursor);
 	if (!unit && !*cursor)
-		return refuse(key, text, why, "no unit");
+		return conf_refuse(key, text, why, "no unit");
 	if (!unit)
-		return refuse(key, text, why, "unknown unit \"%s\"", cursor);
+		return conf_refuse(key, text, why, "unknown unit \"%s\"", cursor);
 	if (__builtin_mul_overflow(n, unit->factor, &n) || n < key->min * scale ||
 	    n > key->max * scale)
-		return refuse(key, text, why, "out of range");
+		return conf_refuse(key, text, why, "out of range");
 	*ret_n = n;
 	return 0;
 }
@@ -138,9 +137,15 @@ static int parse_size(const struct conf_key *key, const char *text, void *value,
 	if (r < 0)
 		return r;
 	if (n & (n - 1))
-		return refuse(key, text, why, "not a power of two");
+		return conf_refuse(key, text, why, "not a power of two");
 	*field = (uint32_t)n;
 	return 0;
+}
+
+static int parse_bytes(const struct conf_key *key, const char *text, void *value,
+		       struct conf_why *why)
+{
+	return parse_scaled(key, text, value, why);
 }
 
 static int parse_duration_ns(const struct conf_key *key, const char *text, void *value,
@@ -166,13 +171,13 @@ static int parse_duration_us(const struct conf_key *key, const char *text, void 
 /* "5" or "2-5" at *cursor. */
 static bool read_range(const char **cursor, uint64_t *ret_first, uint64_t *ret_last)
 {
-	if (!read_digits(cursor, ret_first))
+	if (!conf_read_digits(cursor, ret_first))
 		return false;
 	*ret_last = *ret_first;
 	if (**cursor != '-')
 		return true;
 	(*cursor)++;
-	return read_digits(cursor, ret_last);
+	return conf_read_digits(cursor, ret_last);
 }
 
 static int parse_set(const struct conf_key *key, const char *text, void *value,
@@ -184,14 +189,14 @@ static int parse_set(const struct conf_key *key, const char *text, void *value,
 
 	for (;;) {
 		if (!read_range(&cursor, &first, &last))
-			return refuse(key, text, why, "not a list of numbers");
+			return conf_refuse(key, text, why, "not a list of numbers");
 		if (first > last)
-			return refuse(key, text, why, "a range that runs backwards");
+			return conf_refuse(key, text, why, "a range that runs backwards");
 		if (first < key->min || last > key->max)
-			return refuse(key, text, why, "out of range");
+			return conf_refuse(key, text, why, "out of range");
 		for (unsigned n = (unsigned)first; n <= last; n++) {
 			if (conf_set_has(&set, n))
-				return refuse(key, text, why, "%u is listed twice", n);
+				return conf_refuse(key, text, why, "%u is listed twice", n);
 			set.bits[n / 64] |= 1ULL << (n % 64);
 		}
 		if (*cursor != ',')
@@ -200,7 +205,7 @@ static int parse_set(const struct conf_key *key, const char *text, void *value,
 		cursor += strspn(cursor, " \t");
 	}
 	if (*cursor)
-		return refuse(key, text, why, "not a list of numbers");
+		return conf_refuse(key, text, why, "not a list of numbers");
 	*field = set;
 	return 0;
 }
@@ -212,7 +217,7 @@ static int parse_bool(const struct conf_key *key, const char *text, void *value,
 	bool is_yes = strcmp(text, "yes") == 0;
 
 	if (!is_yes && strcmp(text, "no") != 0)
-		return refuse(key, text, why, "unknown");
+		return conf_refuse(key, text, why, "unknown");
 	*field = is_yes;
 	return 0;
 }
@@ -242,7 +247,7 @@ static int refuse_choice(const struct conf_key *key, const char *text, size_t n_
 		conf_suggest_offer(&suggest, key->choices[i].text);
 	if (key->word)
 		conf_suggest_offer(&suggest, key->word);
-	(void)refuse(key, text, why, "unknown");
+	(void)conf_refuse(key, text, why, "unknown");
 	n = strlen(why->text);
 	if (suggest.best)
 		(void)snprintf(why->text + n, sizeof(why->text) - n, "; did you mean \"%s\"?",
@@ -271,7 +276,7 @@ static int parse_choice(const struct conf_key *key, const char *text, void *valu
 }
 
 /* To the last byte: equal configurations are equal in memory. The caller checked the length. */
-static void store_text(char *field, size_t size, const char *text)
+void conf_store_text(char *field, size_t size, const char *text)
 {
 	memset(field, 0, size);
 	(void)snprintf(field, size, "%s", text);
@@ -292,14 +297,14 @@ static int parse_forward(const struct conf_key *key, const char *text, void *val
 	if (choice->later)
 		return refuse_later(choice, why);
 	if (choice->needs_name && !*name)
-		return refuse(key, text, why, "no name after \"%s\"", choice->text);
+		return conf_refuse(key, text, why, "no name after \"%s\"", choice->text);
 	if (!choice->needs_name && *name)
-		return refuse(key, text, why, "\"%s\" takes no name", choice->text);
+		return conf_refuse(key, text, why, "\"%s\" takes no name", choice->text);
 	wrong = choice->needs_name ? conf_check_name(name) : NULL;
 	if (wrong)
-		return refuse(key, text, why, "%s", wrong);
+		return conf_refuse(key, text, why, "%s", wrong);
 	port->forward = (enum conf_forward)(choice - key->choices);
-	store_text(port->peer, sizeof(port->peer), name);
+	conf_store_text(port->peer, sizeof(port->peer), name);
 	return 0;
 }
 
@@ -309,8 +314,8 @@ static int parse_interface(const struct conf_key *key, const char *text, void *v
 	const char *wrong = conf_check_interface(text);
 
 	if (wrong)
-		return refuse(key, text, why, "%s", wrong);
-	store_text(value, IF_NAMESIZE, text);
+		return conf_refuse(key, text, why, "%s", wrong);
+	conf_store_text(value, IF_NAMESIZE, text);
 	return 0;
 }
 
@@ -320,8 +325,8 @@ static int parse_path(const struct conf_key *key, const char *text, void *value,
 	const char *wrong = conf_check_path(text);
 
 	if (wrong)
-		return refuse(key, text, why, "%s", wrong);
-	store_text(value, CONF_PATH_BYTES, text);
+		return conf_refuse(key, text, why, "%s", wrong);
+	conf_store_text(value, CONF_PATH_BYTES, text);
 	return 0;
 }
 
@@ -331,8 +336,8 @@ static int parse_listen(const struct conf_key *key, const char *text, void *valu
 	const char *wrong = conf_check_listen(text);
 
 	if (wrong)
-		return refuse(key, text, why, "%s", wrong);
-	store_text(value, CONF_PATH_BYTES, text);
+		return conf_refuse(key, text, why, "%s", wrong);
+	conf_store_text(value, CONF_PATH_BYTES, text);
 	return 0;
 }
 
@@ -345,15 +350,15 @@ static int parse_table(const struct conf_key *key, const char *text, void *value
 	uint64_t n = RT_TABLE_MAIN;
 
 	if (is_all_digits(text)) {
-		if (!read_digits(&cursor, &n) || n < key->min || n > key->max)
-			return refuse(key, text, why, "out of range");
+		if (!conf_read_digits(&cursor, &n) || n < key->min || n > key->max)
+			return conf_refuse(key, text, why, "out of range");
 		if (n == RT_TABLE_LOCAL)
-			return refuse(key, text, why, "the table local is followed in any case");
+			return conf_refuse(key, text, why, "the table local is followed in any case");
 	} else if (strcmp(text, "main") != 0) {
 		wrong = conf_check_interface(text);
 		if (wrong)
-			return refuse(key, text, why, "%s", wrong);
-		store_text(route->vrf, sizeof(route->vrf), text);
+			return conf_refuse(key, text, why, "%s", wrong);
+		conf_store_text(route->vrf, sizeof(route->vrf), text);
 		route->table = RT_TABLE_MAIN;
 		return 0;
 	}
@@ -396,34 +401,19 @@ static int parse_static(const struct conf_key *key, const char *text, void *valu
 	size_t n_blanks;
 
 	if (!read_mac(&cursor, entry.mac))
-		return refuse(key, text, why, "not a MAC address");
+		return conf_refuse(key, text, why, "not a MAC address");
 	if (entry.mac[0] & 1 || memcmp(entry.mac, zero, sizeof(zero)) == 0)
-		return refuse(key, text, why, "not a unicast address");
+		return conf_refuse(key, text, why, "not a unicast address");
 	n_blanks = strspn(cursor, " \t");
 	if (n_blanks == 0 || !cursor[n_blanks])
-		return refuse(key, text, why, "no port");
+		return conf_refuse(key, text, why, "no port");
 	wrong = conf_check_name(cursor + n_blanks);
 	if (wrong)
-		return refuse(key, text, why, "%s", wrong);
+		return conf_refuse(key, text, why, "%s", wrong);
 	if (bridge->n_statics == CONF_MAX_STATICS)
-		return refuse(key, text, why, "more than %u of them", CONF_MAX_STATICS);
-	store_text(entry.port, sizeof(entry.port), cursor + n_blanks);
+		return conf_refuse(key, text, why, "more than %u of them", CONF_MAX_STATICS);
+	conf_store_text(entry.port, sizeof(entry.port), cursor + n_blanks);
 	bridge->statics[bridge->n_statics++] = entry;
-	return 0;
-}
-
-void conf_list_set_last_line(const struct conf_key *key, void *section, unsigned line)
-{
-	struct conf_bridge *bridge = section;
-
-	if (key->type == CONF_TYPE_STATIC && bridge->n_statics > 0)
-		bridge->statics[bridge->n_statics - 1].line = line;
-}
-
-/* Keys of later versions: kept nowhere, hence nothing to check yet. */
-static int parse_text(const struct conf_key *key, const char *text, void *value,
-		      struct conf_why *why)
-{
 	return 0;
 }
 
@@ -444,7 +434,12 @@ static const parse_fn parsers[] = {
 	[CONF_TYPE_LISTEN] = parse_listen,
 	[CONF_TYPE_TABLE] = parse_table,
 	[CONF_TYPE_STATIC] = parse_static,
-	[CONF_TYPE_TEXT] = parse_text,
+	[CONF_TYPE_BYTES] = parse_bytes,
+	[CONF_TYPE_BACKEND] = conf_parse_backend,
+	[CONF_TYPE_BIND] = conf_parse_bind,
+	[CONF_TYPE_NAME_ROUTE] = conf_parse_name_route,
+	[CONF_TYPE_PREFIX] = conf_parse_prefix,
+	[CONF_TYPE_SERVER] = conf_parse_server,
 };
 static_assert(ARRAY_SIZE(parsers) == CONF_TYPE_N, "a type has no parser");
 static_assert(sizeof(enum conf_mode) == sizeof(unsigned), "enums are stored as unsigned");
@@ -459,24 +454,31 @@ static void store_word(const struct conf_key *key, void *field)
 		*(uint32_t *)field = 0;
 		break;
 	case CONF_TYPE_DURATION_NS:
+	case CONF_TYPE_BYTES:
 		*(uint64_t *)field = 0;
 		break;
 	case CONF_TYPE_SET:
 		*(struct conf_set *)field = (struct conf_set){.all = true};
 		break;
 	case CONF_TYPE_INTERFACE:
-		store_text(field, IF_NAMESIZE, "");
+		conf_store_text(field, IF_NAMESIZE, "");
 		break;
 	case CONF_TYPE_PATH:
 	case CONF_TYPE_LISTEN:
-		store_text(field, CONF_PATH_BYTES, "");
+		conf_store_text(field, CONF_PATH_BYTES, "");
+		break;
+	case CONF_TYPE_BACKEND:
+		conf_store_text(field, CONF_NAME_BYTES, "");
 		break;
 	case CONF_TYPE_BOOL:
 	case CONF_TYPE_CHOICE:
 	case CONF_TYPE_FORWARD:
 	case CONF_TYPE_TABLE:
 	case CONF_TYPE_STATIC:
-	case CONF_TYPE_TEXT:
+	case CONF_TYPE_BIND:
+	case CONF_TYPE_NAME_ROUTE:
+	case CONF_TYPE_PREFIX:
+	case CONF_TYPE_SERVER:
 	case CONF_TYPE_N:
 		break; /* their words are choices; test_conf.c checks that no row has both */
 	}
@@ -503,13 +505,13 @@ int conf_value_parse(const struct conf_key *key, const char *text, void *section
 	void *field = key->in_conf ? (char *)section + key->offset : (void *)&scratch;
 
 	if (!*text)
-		return refuse(key, text, ret_why, "no value");
+		return conf_refuse(key, text, ret_why, "no value");
 	if (strchr("\"'", *text))
-		return refuse(key, "", ret_why, "a value is written without quotes");
+		return conf_refuse(key, "", ret_why, "a value is written without quotes");
 	if (*text == ';')
-		return refuse(key, "", ret_why, "a comment needs a blank before its \";\"");
+		return conf_refuse(key, "", ret_why, "a comment needs a blank before its \";\"");
 	if (has_hash_comment(text))
-		return refuse(key, text, ret_why, "a comment here begins with \" ;\", not \" #\"");
+		return conf_refuse(key, text, ret_why, "a comment here begins with \" ;\", not \" #\"");
 	if (key->word && strcmp(text, key->word) == 0) {
 		store_word(key, field);
 		return 0;

@@ -5,8 +5,8 @@
  * What a parser accepts, conf_value_print() prints in one canonical form that the parser accepts
  * again with the same result. A refusal always says what was expected.
  *
- * `section` is the struct conf_daemon, conf_port, conf_route or conf_bridge that holds the field;
- * it may be NULL for a key that has no field (struct conf_key.in_conf). Thread: any.
+ * `section` is the struct conf_daemon, conf_port, … that holds the field; it may be NULL for a key
+ * that has no field (struct conf_key.in_conf). Thread: any.
  */
 #pragma once
 
@@ -39,9 +39,12 @@ void conf_value_print(const struct conf_key *key, const void *section, FILE *out
 
 /* A key that may be repeated, one by one; the line is that of the file, set by who reads it. */
 unsigned conf_list_count(const struct conf_key *key, const void *section);
+const void *conf_list_item(const struct conf_key *key, const void *section, unsigned i);
 void conf_list_print(const struct conf_key *key, const void *section, unsigned i, FILE *out);
 unsigned conf_list_line(const struct conf_key *key, const void *section, unsigned i);
 void conf_list_set_last_line(const struct conf_key *key, void *section, unsigned line);
+/* Frees what the lists of a section hold. */
+void conf_lists_free(enum conf_section_kind kind, void *section);
 
 /* "a time from 10ms to 10s": completes "expected …". */
 void conf_value_print_expected(const struct conf_key *key, FILE *out);

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "control/conf_value.h"
+#include "control/conf_value_internal.h"
 #include "util/macros.h"
 
 static void print_count(const struct conf_key *key, const void *field, FILE *out)
@@ -161,9 +162,19 @@ static void expect_listen(const struct conf_key *key, FILE *out)
 	(void)fputs("127.0.0.1:PORT, [::1]:PORT or unix:/PATH", out);
 }
 
-static void expect_text(const struct conf_key *key, FILE *out)
+static void print_bytes(const struct conf_key *key, const void *field, FILE *out)
 {
-	(void)fputs("text", out);
+	const uint64_t *n = field;
+
+	(void)fprintf(out, "%" PRIu64, *n);
+}
+
+static void expect_bytes(const struct conf_key *key, FILE *out)
+{
+	(void)fprintf(out,
+		      "a size from %" PRIu64 " to %" PRIu64
+		      " (bytes; KiB, MiB and GiB are understood)",
+		      key->min, key->max);
 }
 
 static void print_table(const struct conf_key *key, const void *field, FILE *out)
@@ -186,27 +197,13 @@ static void expect_table(const struct conf_key *key, FILE *out)
 		      key->min, key->max);
 }
 
-static const struct conf_bridge *bridge_of(const struct conf_key *key, const void *field)
+static void print_static(const void *item, FILE *out)
 {
-	return (const void *)((const char *)field - key->offset);
-}
-
-static void print_static(const struct conf_static *entry, FILE *out)
-{
+	const struct conf_static *entry = item;
 	const uint8_t *mac = entry->mac;
 
 	(void)fprintf(out, "%02x:%02x:%02x:%02x:%02x:%02x %s", mac[0], mac[1], mac[2], mac[3],
 		      mac[4], mac[5], entry->port);
-}
-
-static void print_statics(const struct conf_key *key, const void *field, FILE *out)
-{
-	const struct conf_bridge *bridge = bridge_of(key, field);
-
-	for (uint32_t i = 0; i < bridge->n_statics; i++) {
-		(void)fputs(i ? ", " : "", out);
-		print_static(&bridge->statics[i], out);
-	}
 }
 
 static void expect_static(const struct conf_key *key, FILE *out)
@@ -215,27 +212,11 @@ static void expect_static(const struct conf_key *key, FILE *out)
 		    out);
 }
 
-/* The one type of list that is in a configuration so far. */
-unsigned conf_list_count(const struct conf_key *key, const void *section)
-{
-	return key->type == CONF_TYPE_STATIC ? bridge_of(key, conf_field(key, section))->n_statics :
-					       0;
-}
-
-void conf_list_print(const struct conf_key *key, const void *section, unsigned i, FILE *out)
-{
-	print_static(&bridge_of(key, conf_field(key, section))->statics[i], out);
-}
-
-unsigned conf_list_line(const struct conf_key *key, const void *section, unsigned i)
-{
-	return bridge_of(key, conf_field(key, section))->statics[i].line;
-}
-
 struct type_row {
 	const char *name;
-	void (*print)(const struct conf_key *key, const void *field, FILE *out);
+	void (*print)(const struct conf_key *key, const void *field, FILE *out); /* NULL: a list */
 	void (*expect)(const struct conf_key *key, FILE *out);
+	void (*print_item)(const void *item, FILE *out);
 };
 
 static const struct type_row types[] = {
@@ -251,14 +232,24 @@ static const struct type_row types[] = {
 	[CONF_TYPE_PATH] = {"path", print_text, expect_path},
 	[CONF_TYPE_LISTEN] = {"address", print_text, expect_listen},
 	[CONF_TYPE_TABLE] = {"table", print_table, expect_table},
-	[CONF_TYPE_STATIC] = {"static entry", print_statics, expect_static},
-	[CONF_TYPE_TEXT] = {"text", print_text, expect_text},
+	[CONF_TYPE_STATIC] = {"static entry", NULL, expect_static, print_static},
+	[CONF_TYPE_BYTES] = {"size", print_bytes, expect_bytes},
+	[CONF_TYPE_BACKEND] = {"backend", print_text, conf_expect_backend},
+	[CONF_TYPE_BIND] = {"address", NULL, conf_expect_bind, conf_print_bind},
+	[CONF_TYPE_NAME_ROUTE] = {"route", NULL, conf_expect_name_route, conf_print_name_route},
+	[CONF_TYPE_PREFIX] = {"network", NULL, conf_expect_prefix, conf_print_prefix},
+	[CONF_TYPE_SERVER] = {"server", NULL, conf_expect_server, conf_print_server},
 };
 static_assert(ARRAY_SIZE(types) == CONF_TYPE_N, "a type has no row");
 
 const char *conf_type_name(enum conf_type type)
 {
 	return types[type].name;
+}
+
+void conf_list_print(const struct conf_key *key, const void *section, unsigned i, FILE *out)
+{
+	types[key->type].print_item(conf_list_item(key, section, i), out);
 }
 
 /* The inverse of store_word() in conf_value.c. */
@@ -272,19 +263,24 @@ static bool is_word(const struct conf_key *key, const void *field)
 	case CONF_TYPE_DURATION_US:
 		return *(const uint32_t *)field == 0;
 	case CONF_TYPE_DURATION_NS:
+	case CONF_TYPE_BYTES:
 		return *(const uint64_t *)field == 0;
 	case CONF_TYPE_SET:
 		return ((const struct conf_set *)field)->all;
 	case CONF_TYPE_INTERFACE:
 	case CONF_TYPE_PATH:
 	case CONF_TYPE_LISTEN:
+	case CONF_TYPE_BACKEND:
 		return *(const char *)field == '\0';
 	case CONF_TYPE_BOOL:
 	case CONF_TYPE_CHOICE:
 	case CONF_TYPE_FORWARD:
 	case CONF_TYPE_TABLE:
 	case CONF_TYPE_STATIC:
-	case CONF_TYPE_TEXT:
+	case CONF_TYPE_BIND:
+	case CONF_TYPE_NAME_ROUTE:
+	case CONF_TYPE_PREFIX:
+	case CONF_TYPE_SERVER:
 	case CONF_TYPE_N:
 		break;
 	}
@@ -301,10 +297,16 @@ void conf_value_print(const struct conf_key *key, const void *section, FILE *out
 		return;
 	}
 	field = conf_field(key, section);
-	if (is_word(key, field))
+	if (is_word(key, field)) {
 		(void)fputs(key->word, out);
-	else
+	} else if (types[key->type].print) {
 		types[key->type].print(key, field, out);
+	} else {
+		for (unsigned i = 0; i < conf_list_count(key, section); i++) {
+			(void)fputs(i ? ", " : "", out);
+			conf_list_print(key, section, i, out);
+		}
+	}
 }
 
 void conf_value_print_expected(const struct conf_key *key, FILE *out)

@@ -154,6 +154,16 @@ static struct json_object *run_drops(const struct ctlverb_call *call)
 	return from_report(call, answer_drops);
 }
 
+static struct json_object *run_listeners(const struct ctlverb_call *call)
+{
+	return from_report(call, answer_listeners);
+}
+
+static struct json_object *run_backends(const struct ctlverb_call *call)
+{
+	return from_report(call, answer_backends);
+}
+
 static struct json_object *run_metrics(const struct ctlverb_call *call)
 {
 	uint64_t begun_ns = clock_now_ns();
@@ -249,6 +259,28 @@ static struct json_object *run_detach(const struct ctlverb_call *call)
 	return set_detached(call, true);
 }
 
+static struct json_object *set_draining(const struct ctlverb_call *call, bool is_draining)
+{
+	const char *name = call->args[0];
+	int r = call->ops->set_draining(call->arg, name, is_draining);
+
+	if (r == -ENOENT)
+		return ctlverb_refuse("not_found", "no backend or server is called '%s'", name);
+	if (r < 0)
+		return ctlverb_refuse("failed", "%s: %s", name, strerror(-r));
+	return text_answer(true, "server", name, "state", is_draining ? "draining" : "in service");
+}
+
+static struct json_object *run_drain(const struct ctlverb_call *call)
+{
+	return set_draining(call, true);
+}
+
+static struct json_object *run_undrain(const struct ctlverb_call *call)
+{
+	return set_draining(call, false);
+}
+
 /* --- The table ------------------------------------------------------------------------------- */
 
 static const struct verb verbs[] = {
@@ -262,12 +294,17 @@ static const struct verb verbs[] = {
 	{"show", "routes", 0, 2, " [PREFIX|ADDRESS] [max=N]", false, ctlverb_routes},
 	{"show", "neighbours", 0, 1, " [max=N]", false, ctlverb_neighbours},
 	{"show", "fdb", 0, 2, " [BRIDGE] [max=N]", false, ctlverb_fdb},
+	{"show", "listeners", 0, 0, "", false, run_listeners},
+	{"show", "backends", 0, 0, "", false, run_backends},
+	{"show", "flows", 0, 1, " [max=N]", false, ctlverb_flows},
 	{"explain", "packet", 2, 2, " PORT HEX", false, ctlverb_explain},
 	{"drops", NULL, 0, 0, "", false, run_drops},
 	{"metrics", NULL, 0, 0, "", false, run_metrics},
 	{"reload", NULL, 0, 1, " [dry-run]", true, run_reload},
 	{"attach", NULL, 1, 1, " PORT|*", true, run_attach},
 	{"detach", NULL, 1, 1, " PORT|*", true, run_detach},
+	{"drain", NULL, 1, 1, " BACKEND[/SERVER]", true, run_drain},
+	{"undrain", NULL, 1, 1, " BACKEND[/SERVER]", true, run_undrain},
 };
 
 /* `of`: the verb whose objects are known; NULL: it is the verb that is not. */

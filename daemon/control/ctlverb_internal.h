@@ -21,4 +21,5 @@ struct json_object *ctlverb_wrap(struct json_object *body);
 struct json_object *ctlverb_routes(const struct ctlverb_call *call);
 struct json_object *ctlverb_neighbours(const struct ctlverb_call *call);
 struct json_object *ctlverb_fdb(const struct ctlverb_call *call);
+struct json_object *ctlverb_flows(const struct ctlverb_call *call);
 struct json_object *ctlverb_explain(const struct ctlverb_call *call);

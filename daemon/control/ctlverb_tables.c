@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Verbs that look into the tables of routes, neighbours and stations, and that explain a packet. */
+/* Verbs that look into the tables of routes, neighbours, stations and connections, and that explain
+ * a packet. */
 #include <errno.h>
 #include <json-c/json.h>
 #include <string.h>
@@ -134,6 +135,20 @@ struct json_object *ctlverb_neighbours(const struct ctlverb_call *call)
 		return refuse_words("neighbours");
 	rows = call->ops->neighbours_json(call->arg, request.max + 1, &r);
 	return rows ? rows_answer("neighbours", rows, request.max) : refuse_rows(r, NULL);
+}
+
+struct json_object *ctlverb_flows(const struct ctlverb_call *call)
+{
+	struct rows_request request;
+	struct json_object *rows;
+	int r = -ENOMEM;
+
+	if (parse_rows(call, &request) < 0 || request.filter)
+		return refuse_words("flows");
+	rows = call->ops->flows_json(call->arg, request.max + 1, &r);
+	if (!rows && r == -ENODEV)
+		return ctlverb_refuse("not_found", "there is no listener");
+	return rows ? rows_answer("flows", rows, request.max) : refuse_rows(r, NULL);
 }
 
 /* --- A packet --------------------------------------------------------------------------------- */

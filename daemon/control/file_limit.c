@@ -5,6 +5,7 @@
 
 #include <sys/resource.h>
 
+#include "control/conf.h"
 #include "control/plan.h"
 #include "data/worker.h"
 #include "util/log.h"
@@ -19,6 +20,16 @@
 #define FILES_OF_TABLES 16
 /* A TAP: program, link and a file for each worker, which is counted where the workers are. */
 #define FILES_PER_TAP 4
+
+/* An acceptor: epoll, wake-up, ring; the plane: maps, programs, sock_ops. */
+#define FILES_PER_ACCEPTOR 4
+#define FILES_OF_SPLICE    32
+/* A socket here and one in each acceptor; its group's maps and program. */
+#define FILES_PER_BIND 12
+/* One that is being checked. */
+#define FILES_PER_SERVER 1
+/* An eighth of what is left is for pipes. */
+#define PIPES_DIVISOR 8
 
 void file_limit_raise(void)
 {
@@ -66,4 +77,39 @@ void file_limit_check(const struct plan *plan)
 		"the plan needs %llu open files, RLIMIT_NOFILE allows %llu; set LimitNOFILE= of "
 		"the unit (`ulimit -n`) to at least that, continuing",
 		(unsigned long long)needed, (unsigned long long)limit.rlim_cur);
+}
+
+static uint64_t needed_to_listen(const struct conf *conf, uint32_t n_acceptors)
+{
+	uint64_t n = FILES_OF_SPLICE + (uint64_t)n_acceptors * FILES_PER_ACCEPTOR;
+
+	for (unsigned i = 0; i < conf->n_listeners; i++)
+		n += conf->listeners[i].binds.n * (FILES_PER_BIND + 2 * (uint64_t)n_acceptors);
+	for (unsigned i = 0; i < conf->n_backends; i++)
+		n += (uint64_t)conf->backends[i].servers.n * FILES_PER_SERVER;
+	return n;
+}
+
+uint32_t file_limit_conns(const struct conf *conf, const struct plan *plan, uint32_t n_acceptors)
+{
+	uint64_t needed = file_limit_needed(plan) + needed_to_listen(conf, n_acceptors);
+	uint64_t wanted = 0, left, possible;
+	struct rlimit limit;
+
+	for (unsigned i = 0; i < conf->n_listeners; i++)
+		wanted += conf->listeners[i].max_connections;
+	wanted = MIN(wanted, (uint64_t)CONF_MAX_CONNECTIONS);
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+		limit.rlim_cur = 1024;
+	left = limit.rlim_cur > needed ? limit.rlim_cur - needed : 0;
+	possible = (left - left / PIPES_DIVISOR) / 2;
+	if (possible < wanted)
+		log_warning("listeners may have %llu connections, RLIMIT_NOFILE (%llu) allows %llu: "
+			    "set LimitNOFILE= of the unit (`ulimit -n`) to at least %llu, or "
+			    "max_connections to less, continuing",
+			    (unsigned long long)wanted, (unsigned long long)limit.rlim_cur,
+			    (unsigned long long)possible,
+			    (unsigned long long)(needed + wanted * 2 * PIPES_DIVISOR /
+								  (PIPES_DIVISOR - 1) + 1));
+	return (uint32_t)MAX(MIN(possible, wanted), n_acceptors);
 }

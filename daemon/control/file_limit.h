@@ -7,6 +7,7 @@
 
 #include <stdint.h>
 
+struct conf;
 struct plan;
 
 /* As many as the hard limit allows: the soft one is for programs that use select(2). */
@@ -17,3 +18,10 @@ uint64_t file_limit_needed(const struct plan *plan);
 
 /* Warns if the limit is below that. */
 void file_limit_check(const struct plan *plan);
+
+/*
+ * How many connections all listeners together may have, by their max_connections and by the limit:
+ * two files each, and pipes for those whose bytes are being spliced. Warns where the limit is less
+ * than they may want. At least one per acceptor.
+ */
+uint32_t file_limit_conns(const struct conf *conf, const struct plan *plan, uint32_t n_acceptors);

@@ -72,7 +72,8 @@ static int make_report(void *arg, struct report *ret_report)
 	int r;
 
 	*ret_report = (struct report){
-		.is_ready = life->is_ready && engine_is_complete(life->engine),
+		.is_ready = life->is_ready && !life->is_draining &&
+			    engine_is_complete(life->engine),
 		.is_draining = life->is_draining,
 		.config_path = life->conf->path,
 		.config_differs_from_file = file_has_changed(life),
@@ -89,6 +90,8 @@ static int make_report(void *arg, struct report *ret_report)
 	memcpy(ret_report->last_reload_error, life->last_reload_error,
 	       sizeof(ret_report->last_reload_error));
 	r = engine_report(life->engine, ret_report);
+	if (r == 0)
+		r = splicer_report(life->splicer, &ret_report->splice);
 	if (r < 0) {
 		report_fini(ret_report);
 		return r;
@@ -335,19 +338,15 @@ static int on_watchdog(sd_event_source *source, uint64_t usec, void *arg)
 	struct life *life = arg;
 	const char *silent = NULL;
 
-	if (engine_all_beating(life->engine, &silent))
+	bool workers_beat = engine_all_beating(life->engine, &silent);
+
+	/* Both are asked, so that both remember this moment. */
+	if (splicer_all_beating(life->splicer, &silent) && workers_beat)
 		(void)sd_notify(0, "WATCHDOG=1");
 	else
 		log_warning("the thread %s has not moved for %llu ms: the watchdog is not fed",
 			    silent, (unsigned long long)(life->watchdog_ns / NSEC_PER_MSEC));
 	(void)sd_event_source_set_time_relative(source, life->watchdog_ns / NSEC_PER_USEC);
-	return 0;
-}
-
-static int on_stop(sd_event_source *source, const struct signalfd_siginfo *info, void *arg)
-{
-	log_notice("stopping on signal %u", info->ssi_signo);
-	end(arg, EXIT_SUCCESS);
 	return 0;
 }
 
@@ -392,8 +391,8 @@ static int add_sources(struct life *life)
 	uint64_t watchdog_us = 0;
 	int r;
 
-	if ((r = sd_event_add_signal(life->event, NULL, SIGTERM, on_stop, life)) < 0 ||
-	    (r = sd_event_add_signal(life->event, NULL, SIGINT, on_stop, life)) < 0 ||
+	if ((r = sd_event_add_signal(life->event, NULL, SIGTERM, life_on_stop, life)) < 0 ||
+	    (r = sd_event_add_signal(life->event, NULL, SIGINT, life_on_stop, life)) < 0 ||
 	    (r = sd_event_add_signal(life->event, NULL, SIGHUP, on_hangup, life)) < 0 ||
 	    (r = add_timer(life, on_retry, 0, &life->retry_timer)) < 0 ||
 	    (r = add_timer(life, on_replan, 0, &life->replan_timer)) < 0 ||
@@ -434,10 +433,13 @@ static int open_engine(struct life *life)
 	return engine_new(&options, &life->engine);
 }
 
+/* Addresses that cannot be had are found before a port is touched. */
 static int first_plan(struct life *life)
 {
 	struct plan_notes notes = {0};
+	struct splicer_next *splice = NULL;
 	struct plan *plan = NULL;
+	char text[512];
 	int r = planner_make(life->links, NULL, life->conf, &plan, &notes);
 
 	planner_log_notes(&notes, true);
@@ -447,8 +449,16 @@ static int first_plan(struct life *life)
 		return r == -EINVAL ? r : log_err_errno(r, "cannot plan: %m");
 	}
 	file_limit_check(plan);
+	r = splicer_prepare(life->splicer, life->conf, plan, &life->topo, &splice, text,
+			    sizeof(text));
+	if (r < 0) {
+		log_err("%s", text);
+		plan_free(plan);
+		return r;
+	}
 	(void)engine_apply(life->engine, plan);
-	return 0;
+	r = splicer_commit(life->splicer, splice);
+	return r < 0 ? log_err_errno(r, "cannot serve listeners: %m") : 0;
 }
 
 static const struct ctlsock_ops ctlsock_ops = {
@@ -461,6 +471,8 @@ static const struct ctlsock_ops ctlsock_ops = {
 	.neighbours_json = life_neighbours_json,
 	.fdb_json = life_fdb_json,
 	.explain_json = life_explain_json,
+	.flows_json = life_flows_json,
+	.set_draining = life_set_draining,
 	.counted = counted,
 };
 
@@ -497,6 +509,9 @@ static int start(struct life *life)
 	caps_note_slowness(life->conf);
 	if ((r = sd_event_default(&life->event)) < 0 || (r = open_engine(life)) < 0)
 		return r;
+	r = splicer_new(life->event, &life->splicer);
+	if (r < 0)
+		return log_err_errno(r, "cannot prepare for listeners: %m");
 	/* Another daemon that answers here would fight over the same ports: found before touching
 	 * any. */
 	if ((r = open_sockets(life)) < 0 || (r = add_sources(life)) < 0)
@@ -513,6 +528,7 @@ static void stop(struct life *life)
 	life->is_draining = true;
 	http_close(life->http);
 	ctlsock_close(life->ctlsock);
+	splicer_free(life->splicer);
 	engine_free(life->engine, !life->has_started);
 	if (!life->has_started)
 		life_tell_what_stays(life->conf);
@@ -521,6 +537,7 @@ static void stop(struct life *life)
 	sd_event_source_unref(life->replan_timer);
 	sd_event_source_unref(life->tick_timer);
 	sd_event_source_unref(life->watchdog_timer);
+	sd_event_source_unref(life->drain_timer);
 	sd_event_unref(life->event);
 	conf_free(life->conf);
 }

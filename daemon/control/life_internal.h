@@ -16,6 +16,7 @@
 #include "control/engine.h"
 #include "control/http.h"
 #include "control/report.h"
+#include "control/splicer.h"
 #include "util/topo.h"
 
 struct life {
@@ -23,12 +24,15 @@ struct life {
 	struct conf *conf;
 	struct links *links;
 	struct engine *engine;
+	struct splicer *splicer;
 	struct ctlsock *ctlsock;
 	struct http *http;
 	sd_event_source *retry_timer;
 	sd_event_source *replan_timer;
 	sd_event_source *tick_timer;
 	sd_event_source *watchdog_timer;
+	sd_event_source *drain_timer;
+	uint64_t drain_until_ns; /* then what is left of connections is reset */
 	struct topo topo; /* allowed CPUs as last told */
 	uint64_t watchdog_ns;
 	bool has_started; /* every port was tried to its end: from now on nothing ends the daemon */
@@ -53,6 +57,13 @@ void life_after_build(struct life *life);
 
 /* ctlsock_ops.reload, and SIGHUP. */
 int life_reload(void *arg, bool dry_run, char *ret_text, size_t size);
+
+/* life_stop.c: the first SIGTERM or SIGINT drains, a second one does not wait. */
+int life_on_stop(sd_event_source *source, const struct signalfd_siginfo *info, void *arg);
+
+/* life_splice.c: ctlsock_ops of the same names. */
+struct json_object *life_flows_json(void *arg, uint32_t max, int *ret_error);
+int life_set_draining(void *arg, const char *name, bool is_draining);
 
 /* life_tables.c: ctlsock_ops of the same names. */
 struct json_object *life_routes_json(void *arg, const char *filter, uint32_t max, int *ret_error);

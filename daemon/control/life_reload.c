@@ -48,8 +48,8 @@ static int refuse_restart_changes(const struct conf *old, const struct conf *new
 	return n ? -EINVAL : 0;
 }
 
-/* Keys of [route] and [bridge NAME], which change no port. Returns how much it wrote. */
-static size_t describe_tables(const struct conf *old, const struct conf *new, char *text,
+/* What changes no port: tables, listeners, backends. Returns how much it wrote. */
+static size_t describe_rest(const struct conf *old, const struct conf *new, char *text,
 			      size_t size)
 {
 	FILE *out = size > 1 ? fmemopen(text, size, "w") : NULL;
@@ -58,6 +58,7 @@ static size_t describe_tables(const struct conf *old, const struct conf *new, ch
 	if (!out)
 		return 0;
 	n = conf_table_changes(old, new, out);
+	n += conf_splice_changes(old, new, out);
 	(void)fclose(out);
 	text[n ? size - 1 : 0] = '\0';
 	return strlen(text);
@@ -85,69 +86,86 @@ static void describe_actions(const struct plan *old, const struct plan *new, cha
 						 plan_action_names[PLAN_REMOVE]);
 	}
 	if (used < size)
-		used += describe_tables(old->conf, new->conf, text + used, size - used);
+		used += describe_rest(old->conf, new->conf, text + used, size - used);
 	if (used == 0)
 		snprintf(text, size, "nothing to do");
 	plan_diff_fini(&diff);
 }
 
-/* Everything that can be refused, before anything is touched. The outputs are the caller's. */
-static int prepare_reload(struct life *life, struct conf **ret_conf, struct plan **ret_plan,
-			  char *text, size_t size)
+/* What a reload is going to put in force; the members are the caller's. */
+struct next {
+	struct conf *conf;
+	struct plan *plan;
+	struct splicer_next *splice; /* NULL in a dry run, which binds nothing */
+};
+
+static void free_next(struct next *next)
+{
+	splicer_abandon(next->splice);
+	plan_free(next->plan);
+	conf_free(next->conf);
+}
+
+/* Everything that can be refused, before anything is touched. */
+static int prepare_reload(struct life *life, bool dry_run, struct next *ret_next, char *text,
+			  size_t size)
 {
 	struct conf_errors errors = {0};
 	struct plan_notes notes = {0};
-	struct plan *plan = NULL;
-	struct conf *conf = NULL;
+	struct next next = {0};
 	int r;
 
-	r = conf_load(life->conf->path, &conf, &errors);
+	r = conf_load(life->conf->path, &next.conf, &errors);
 	if (r < 0) {
 		join_lines(&errors, text, size);
 		conf_errors_fini(&errors);
 		/* A file that is gone or unreadable is a wrong configuration too, as at start. */
 		return -EINVAL;
 	}
-	r = refuse_restart_changes(life->conf, conf, text, size);
-	if (r == 0 && caps_check(conf, text, size) > 0)
+	r = refuse_restart_changes(life->conf, next.conf, text, size);
+	if (r == 0 && caps_check(next.conf, text, size) > 0)
 		r = -EPERM;
 	if (r == 0) {
-		r = planner_make(life->links, engine_plan(life->engine), conf, &plan, &notes);
+		r = planner_make(life->links, engine_plan(life->engine), next.conf, &next.plan,
+				 &notes);
 		if (r < 0 && planner_error_text(&notes, text, size) == 0)
 			snprintf(text, size, "cannot plan: %s", strerror(-r));
 		planner_log_notes(&notes, false);
 		plan_notes_fini(&notes);
 	}
 	conf_errors_fini(&errors);
+	if (r == 0 && !dry_run)
+		r = splicer_prepare(life->splicer, next.conf, next.plan, &life->topo, &next.splice,
+				    text, size);
 	if (r < 0) {
-		plan_free(plan);
-		conf_free(conf);
+		free_next(&next);
 		return r;
 	}
-	*ret_conf = conf;
-	*ret_plan = plan;
+	*ret_next = next;
 	return 0;
 }
 
-static int apply_reload(struct life *life, struct conf *conf, struct plan *plan, char *text,
-			size_t size)
+/* Takes what is in `next`. */
+static int apply_reload(struct life *life, struct next *next, char *text, size_t size)
 {
 	struct conf *old = life->conf;
-	int r;
+	int r, r_splice;
 
-	describe_actions(engine_plan(life->engine), plan, text, size);
-	life->conf = conf;
+	describe_actions(engine_plan(life->engine), next->plan, text, size);
+	life->conf = next->conf;
 	life->problems[0] = '\0';
-	file_limit_check(plan);
-	r = engine_apply(life->engine, plan);
-	if (engine_plan(life->engine) != plan) {
+	file_limit_check(next->plan);
+	r = engine_apply(life->engine, next->plan);
+	if (engine_plan(life->engine) != next->plan) {
 		/* Nothing was touched: the old plan still borrows from the old configuration. */
 		life->conf = old;
-		conf_free(conf);
+		splicer_abandon(next->splice);
+		conf_free(next->conf);
 		snprintf(text, size, "cannot apply: %s", strerror(-r));
 		return r;
 	}
 	conf_free(old);
+	r_splice = splicer_commit(life->splicer, next->splice);
 	/* The kernel frees a queue late (16–28 ms): the answer is to be about what came of it. */
 	if (r == 0 && !engine_settle(life->engine, SETTLE_NS))
 		snprintf(text, size,
@@ -156,31 +174,36 @@ static int apply_reload(struct life *life, struct conf *conf, struct plan *plan,
 		r = -EIO;
 	if (r < 0)
 		snprintf(text, size, "applied, but a port cannot be built: see `sluicectl status`");
-	return r;
+	if (r_splice < 0)
+		snprintf(text, size, "applied, but not every listener is served: %s",
+			 strerror(-r_splice));
+	return r < 0 ? r : r_splice;
 }
 
 int life_reload(void *arg, bool dry_run, char *ret_text, size_t size)
 {
 	struct life *life = arg;
-	struct plan *plan = NULL;
-	struct conf *conf = NULL;
+	struct next next = {0};
 	int r;
 
+	if (life->is_draining) {
+		snprintf(ret_text, size, "the daemon is stopping");
+		return -EBUSY;
+	}
 	if (!dry_run) {
 		life->n_reloads++;
 		(void)sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%llu",
 				 (unsigned long long)(clock_now_ns() / NSEC_PER_USEC));
 	}
-	r = prepare_reload(life, &conf, &plan, ret_text, size);
+	r = prepare_reload(life, dry_run, &next, ret_text, size);
 	if (dry_run) {
 		if (r == 0)
-			describe_actions(engine_plan(life->engine), plan, ret_text, size);
-		plan_free(plan);
-		conf_free(conf);
+			describe_actions(engine_plan(life->engine), next.plan, ret_text, size);
+		free_next(&next);
 		return r;
 	}
 	if (r == 0)
-		r = apply_reload(life, conf, plan, ret_text, size);
+		r = apply_reload(life, &next, ret_text, size);
 	life->last_reload_ok = r == 0;
 	if (r == 0) {
 		life->last_reload_error[0] = '\0';

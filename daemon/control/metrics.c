@@ -51,7 +51,7 @@ void metrics_field(const struct metrics_page *page, const struct metrics_family 
 
 static const struct metrics_family *const tables[] = {
 	metrics_daemon_families, metrics_port_families,   metrics_queue_families,
-	metrics_worker_families, metrics_tables_families,
+	metrics_worker_families, metrics_tables_families, metrics_splice_families,
 };
 
 static void emit_table(const struct metrics_page *page, const struct metrics_family *family)

@@ -9,6 +9,7 @@
  *   metrics_ports.c     ports, XDP programs and their maps
  *   metrics_queues.c    queues and their sockets
  *   metrics_workers.c   workers and their UMEMs
+ *   metrics_splice.c    listeners, backends, spliced connections
  *   metrics_tables.c    routes, neighbours, policy, bridges
  *
  * Private to control/metrics*.c. Thread: control.
@@ -74,4 +75,5 @@ extern const struct metrics_family metrics_daemon_families[];
 extern const struct metrics_family metrics_port_families[];
 extern const struct metrics_family metrics_queue_families[];
 extern const struct metrics_family metrics_worker_families[];
+extern const struct metrics_family metrics_splice_families[];
 extern const struct metrics_family metrics_tables_families[];

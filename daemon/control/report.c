@@ -39,6 +39,25 @@ const char *const report_handback_helps[] = {HANDBACK_REASONS(HANDBACK_HELP)};
 #undef HANDBACK_NAME
 #undef HANDBACK_HELP
 
+const char *const report_engine_names[] = {
+	[SPLICE_AUTO] = "auto",
+	[SPLICE_SOCKMAP] = "sockmap",
+	[SPLICE_SPLICE] = "splice",
+	[SPLICE_COPY] = "copy",
+};
+_Static_assert(ARRAY_SIZE(report_engine_names) == SPLICE_ENGINE_N, "a name for every engine");
+const char *const report_balance_names[] = {
+	[SPLICE_ROUND_ROBIN] = "round_robin",
+	[SPLICE_LEAST_CONNECTIONS] = "least_connections",
+	[SPLICE_MAGLEV] = "maglev",
+};
+const char *const report_sniff_names[] = {
+	[SPLICE_SNIFF_NONE] = "none",
+	[SPLICE_SNIFF_TLS] = "tls",
+	[SPLICE_SNIFF_HTTP] = "http",
+	[SPLICE_SNIFF_AUTO] = "auto",
+};
+
 bool report_queue_is_ours(const struct report_queue *queue)
 {
 	return queue->worker != UINT32_MAX || queue->counters.rx_packets > 0 ||
@@ -68,8 +87,18 @@ void *report_array(size_t n, size_t size)
 	return array ? memset(array, 0, rounded) : NULL;
 }
 
+void report_splice_fini(struct report_splice *splice)
+{
+	for (uint32_t i = 0; i < splice->n_backends; i++)
+		free(splice->backends[i].servers);
+	free(splice->backends);
+	free(splice->listeners);
+	*splice = (struct report_splice){0};
+}
+
 void report_fini(struct report *report)
 {
+	report_splice_fini(&report->splice);
 	for (uint32_t i = 0; i < report->n_ports; i++)
 		free(report->ports[i].queues);
 	free(report->ports);

@@ -28,6 +28,7 @@
 #include "data/counters.h"
 #include "data/worker.h"
 #include "kern/xsk.h"
+#include "splice/splice.h"
 
 /* The six counters of XDP_STATISTICS, in the kernel's order. */
 struct report_xsk {
@@ -99,6 +100,56 @@ struct report_worker {
 	struct worker_counters counters;
 };
 
+struct report_listener {
+	char name[CONF_NAME_BYTES];
+	char addresses[512];
+	enum splice_sniff sniff;
+	enum splice_engine engine;
+	uint32_t n_active, n_sniffing, max_connections;
+	uint64_t n_accepted;
+	uint64_t n_rejected[SPLICE_REJECT_N];
+	uint64_t sniff_time[SPLICE_TIME_BUCKETS];
+	uint64_t sniff_time_sum_ns;
+};
+
+struct report_server {
+	char name[CONF_NAME_BYTES];
+	char address[128];
+	uint32_t weight, n_active;
+	bool is_up, is_draining, is_out; /* by its checks; by the operator; by failed connects */
+	uint64_t n_connections, n_failures;
+	uint64_t n_checks, n_check_failures;
+};
+
+struct report_backend {
+	char name[CONF_NAME_BYTES];
+	enum splice_balance balance;
+	bool is_up; /* some server of it may be chosen */
+	uint32_t n_active;
+	uint64_t n_connections, n_failures;
+	uint64_t connect_time[SPLICE_TIME_BUCKETS];
+	uint64_t connect_time_sum_ns;
+	struct report_server *servers;
+	uint32_t n_servers;
+};
+
+struct report_splice {
+	bool is_running; /* there are acceptors */
+	bool selftest_passed, sockmap_is_on, sockops_is_on;
+	char sockmap_why_not[256], sockops_why_not[128];
+	uint32_t n_conns, max_conns;
+	struct acceptor_counters totals; /* of all acceptors */
+	struct report_acceptor {
+		uint32_t cpu, n_conns;
+		int32_t tid;
+	} acceptors[CONF_MAX_ACCEPTORS];
+	uint32_t n_acceptors;
+	struct report_listener *listeners;
+	uint32_t n_listeners;
+	struct report_backend *backends;
+	uint32_t n_backends;
+};
+
 /* A datagram of sd_notify(3) may be 4096. */
 #define REPORT_STATUS_BYTES 2048
 
@@ -126,6 +177,7 @@ struct report {
 	struct report_worker *workers;
 	uint32_t n_workers;
 	struct report_tables tables; /* zero where no port has routed or bridged yet */
+	struct report_splice splice; /* zero where there was no listener yet */
 };
 
 /*
@@ -149,12 +201,17 @@ extern const char *const report_drop_names[DROP_N];
 extern const char *const report_drop_helps[DROP_N];
 extern const char *const report_handback_names[HANDBACK_N];
 extern const char *const report_handback_helps[HANDBACK_N];
+extern const char *const report_engine_names[SPLICE_ENGINE_N]; /* "auto", "sockmap", … */
+extern const char *const report_balance_names[];
+extern const char *const report_sniff_names[];
 
 /*
  * A zeroed array for a report's queues, workers or ports, released by report_fini(): their counters
  * are cache lines, which calloc(3) would not align. NULL without memory; n may be 0.
  */
 void *report_array(size_t n, size_t size);
+
+void report_splice_fini(struct report_splice *splice);
 
 /* Releases what the report owns; conf and strings are borrowed. A zeroed report is fine. */
 void report_fini(struct report *report);

@@ -140,6 +140,39 @@ static void add_policies(struct line *line, const struct report *report)
 		    report->tables.n_refused);
 }
 
+/* Nothing of a host without listeners. */
+static void add_splice(struct line *line, const struct report *report)
+{
+	const struct report_splice *splice = &report->splice;
+
+	if (splice->n_listeners == 0)
+		return;
+	add(line, ", %u listener%s", splice->n_listeners, splice->n_listeners == 1 ? "" : "s");
+	for (uint32_t i = 0; i < splice->n_backends; i++) {
+		if (!splice->backends[i].is_up)
+			add(line, "; backend %s has no server that is up",
+			    splice->backends[i].name);
+	}
+	if (!splice->sockmap_is_on)
+		add(line, "; sockmap is off: %s", splice->sockmap_why_not);
+	if (!splice->sockops_is_on)
+		add(line, "; sock_ops is off: %s", splice->sockops_why_not);
+	if (splice->totals.n_truncations > 0)
+		add(line, "; %" PRIu64 " connections were cut with bytes undelivered",
+		    splice->totals.n_truncations);
+}
+
+/* What an operator did not ask for. Without sock_ops TCP_INFO serves. */
+static bool is_splice_degraded(const struct report *report)
+{
+	const struct report_splice *splice = &report->splice;
+	bool is_bad = splice->is_running && splice->n_listeners > 0 && !splice->sockmap_is_on;
+
+	for (uint32_t i = 0; i < splice->n_backends; i++)
+		is_bad |= !splice->backends[i].is_up;
+	return is_bad;
+}
+
 static bool is_degraded(const struct report *report, const char *problems, uint32_t n_up)
 {
 	bool is_bad = n_up < report->n_ports || problems[0] != '\0';
@@ -161,8 +194,9 @@ void status_summarise(struct report *report, const char *problems)
 
 	for (uint32_t i = 0; i < report->n_ports; i++)
 		n_up += port_is_up(&report->ports[i]);
-	report->is_degraded = is_degraded(report, problems, n_up);
+	report->is_degraded = is_degraded(report, problems, n_up) || is_splice_degraded(report);
 	add(&line, "%u of %u ports up", n_up, report->n_ports);
+	add_splice(&line, report);
 	add_policies(&line, report);
 	if (report->is_degraded) {
 		add_problems(&line, report, problems);

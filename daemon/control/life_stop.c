@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The way from the first SIGTERM to the end of the loop: new connections are refused, those that
+ * are there may end by themselves until drain_timeout, then what is left is reset. Ports go on
+ * forwarding meanwhile.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <systemd/sd-daemon.h>
+
+#include "control/life_internal.h"
+#include "util/clock.h"
+#include "util/log.h"
+#include "util/macros.h"
+
+#define LOG_DOMAIN "life"
+
+/* Connections end within 20 ms of their deadline; an acceptor that hangs is not waited for. */
+#define LOOK_NS  (20 * NSEC_PER_MSEC)
+#define GRACE_NS NSEC_PER_SEC
+
+/* Once a second at most, and whenever nothing else is new: systemd shows it. */
+static void tell_what_is_left(struct life *life, uint32_t n_left)
+{
+	char text[64];
+
+	(void)snprintf(text, sizeof(text), "stopping, %u connection%s left", n_left,
+		       n_left == 1 ? "" : "s");
+	if (strcmp(text, life->last_status) == 0)
+		return;
+	(void)snprintf(life->last_status, sizeof(life->last_status), "%s", text);
+	(void)sd_notifyf(0, "STATUS=%s\nEXTEND_TIMEOUT_USEC=%llu", text,
+			 (unsigned long long)((GRACE_NS + 10 * NSEC_PER_SEC) / NSEC_PER_USEC));
+}
+
+static int on_drain(sd_event_source *source, uint64_t usec, void *arg)
+{
+	struct life *life = arg;
+	uint64_t now_ns = clock_now_ns();
+
+	if (splicer_is_drained(life->splicer))
+		return sd_event_exit(life->event, EXIT_SUCCESS);
+	if (now_ns > life->drain_until_ns + GRACE_NS) {
+		log_warning("connections that did not end when they were reset are left behind");
+		return sd_event_exit(life->event, EXIT_SUCCESS);
+	}
+	tell_what_is_left(life, splicer_n_conns(life->splicer));
+	return sd_event_source_set_time_relative(source, LOOK_NS / NSEC_PER_USEC);
+}
+
+static int begin_drain(struct life *life)
+{
+	uint32_t n_left = splicer_n_conns(life->splicer);
+	int r;
+
+	life->is_draining = true;
+	life->drain_until_ns = clock_now_ns() + life->conf->daemon.drain_timeout_ns;
+	splicer_drain(life->splicer, life->drain_until_ns);
+	if (n_left > 0)
+		log_notice("%u connections have %llu ms to end", n_left,
+			   (unsigned long long)(life->conf->daemon.drain_timeout_ns /
+						NSEC_PER_MSEC));
+	(void)sd_notify(0, "STOPPING=1");
+	r = sd_event_add_time_relative(life->event, &life->drain_timer, CLOCK_MONOTONIC, 0,
+				       NSEC_PER_MSEC / NSEC_PER_USEC, on_drain, life);
+	return r < 0 ? r : sd_event_source_set_enabled(life->drain_timer, SD_EVENT_ON);
+}
+
+int life_on_stop(sd_event_source *source, const struct signalfd_siginfo *info, void *arg)
+{
+	struct life *life = arg;
+
+	if (life->is_draining) {
+		log_notice("signal %u again: not waiting for connections", info->ssi_signo);
+		return sd_event_exit(life->event, EXIT_SUCCESS);
+	}
+	log_notice("stopping on signal %u", info->ssi_signo);
+	if (begin_drain(life) < 0)
+		return sd_event_exit(life->event, EXIT_SUCCESS);
+	return 0;
+}
