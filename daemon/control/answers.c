@@ -164,6 +164,7 @@ struct json_object *answer_status(const struct report *report)
 	put_count(status, "workers_stalled", n_stalled, &failed);
 	put(status, "ports", ports, &failed);
 	put(status, "tables", answer_tables(report), &failed);
+	put(status, "splice", answer_splice(report), &failed);
 	put(status, "policies", answer_policies(report), &failed);
 	return finish("status", status, failed);
 }

@@ -164,9 +164,14 @@ static void expect_listen(const struct conf_key *key, FILE *out)
 
 static void print_bytes(const struct conf_key *key, const void *field, FILE *out)
 {
+	static const struct conf_unit units[] = {
+		{"GiB", 1ULL << 30}, {"MiB", 1ULL << 20}, {"KiB", 1ULL << 10}, {"", 1}};
 	const uint64_t *n = field;
+	unsigned i = 0;
 
-	(void)fprintf(out, "%" PRIu64, *n);
+	while (*n % units[i].factor != 0)
+		i++;
+	(void)fprintf(out, "%" PRIu64 "%s", *n / units[i].factor, units[i].text);
 }
 
 static void expect_bytes(const struct conf_key *key, FILE *out)

@@ -14,7 +14,7 @@ import sys
 # A long option in a page: ".Fl -name" or ", -name"; in usage: "--name".
 IN_PAGE = re.compile(r"(?:\.Fl|\bFl|,|\|) -([a-z][a-z-]+)")
 IN_HELP = re.compile(r"--([a-z][a-z-]+)")
-COMMAND_IN_HELP = re.compile(r"^  ([a-z]+(?: (?:interfaces|queues|workers|plan|config|routes|neighbours|fdb|packet))?)\b", re.M)
+COMMAND_IN_HELP = re.compile(r"^  ([a-z]+(?: (?:interfaces|queues|workers|plan|config|routes|neighbours|fdb|packet|listeners|backends|flows))?)\b", re.M)
 
 
 def help_of(program):

@@ -508,7 +508,7 @@ static void test_the_schema_lists_every_row_once(void **state)
 	assert_int_equal(json_object_get_int64(get(row, "max")), 10000000000);
 	assert_true(json_object_get_boolean(get(row, "in_this_version")));
 	row = json_object_array_get_idx(array, CONF_KEY_LISTENER_bind);
-	assert_false(json_object_get_boolean(get(row, "in_this_version")));
+	assert_true(json_object_get_boolean(get(row, "in_this_version")));
 	assert_true(json_object_get_boolean(get(row, "repeatable")));
 	row = json_object_array_get_idx(array, CONF_KEY_PORT_forward);
 	assert_string_equal(json_object_to_json_string(get(row, "choices")),

@@ -244,8 +244,9 @@ static void test_sluice_conf_as_shipped_is_the_empty_configuration(void **state)
 }
 
 /*
- * With every "#" before a setting taken away it is one port, a bridge that wants it, and nothing
- * but defaults. As it stands the port passes: what else it could do stands beside it.
+ * With every "#" before a setting taken away it is one port, a bridge that wants it, a listener, a
+ * backend, and nothing but defaults. As it stands the port passes, and the listener reads nothing:
+ * what else they could do stands beside it.
  */
 static void test_sluice_conf_uncommented_is_valid_and_all_defaults(void **state)
 {
@@ -264,6 +265,10 @@ static void test_sluice_conf_uncommented_is_valid_and_all_defaults(void **state)
 
 		if (strcmp(line, "#forward = pass\n") == 0)
 			(void)fputs("forward = bridge lan\n", out);
+		else if (strcmp(line, "#sniff = none\n") == 0)
+			(void)fputs("sniff = tls\n", out);
+		else if (strcmp(line, "#proxy_protocol = off\n") == 0)
+			(void)fputs("proxy_protocol = v2\n", out);
 		else
 			(void)fputs(is_setting ? line + 1 : line, out);
 	}
@@ -280,6 +285,8 @@ static void test_sluice_conf_uncommented_is_valid_and_all_defaults(void **state)
 	assert_memory_equal(&conf->route, &defaults->route, sizeof(conf->route));
 	assert_int_equal(conf->n_bridges, 1);
 	assert_int_equal(conf->bridges[0].n_statics, 1);
+	assert_int_equal(conf->n_listeners, 1);
+	assert_int_equal(conf->n_backends, 1);
 	conf_free(conf);
 	conf_free(defaults);
 	free(text);

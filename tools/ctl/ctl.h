@@ -7,6 +7,7 @@
  *   client.c   one request, one answer, the exit status that an answer means
  *   show.c     answers as tables for people
  *   drops.c    the loss balance for people
+ *   splice.c   listeners, backends, connections for people
  *   top.c      rates from two answers
  *   table.c    aligned columns, units, colours
  */
@@ -64,6 +65,13 @@ enum ctl_exit show_text(const struct ctl *ctl, struct json_object *answer);
 enum ctl_exit show_config(const struct ctl *ctl, struct json_object *answer);
 enum ctl_exit show_switch(const struct ctl *ctl, struct json_object *answer);
 enum ctl_exit show_drops(const struct ctl *ctl, struct json_object *answer);
+
+/* --- splice.c -------------------------------------------------------------------------------- */
+
+enum ctl_exit show_listeners(const struct ctl *ctl, struct json_object *answer);
+enum ctl_exit show_backends(const struct ctl *ctl, struct json_object *answer);
+enum ctl_exit show_flows(const struct ctl *ctl, struct json_object *answer);
+enum ctl_exit show_drained(const struct ctl *ctl, struct json_object *answer);
 
 /* --- tables.c, packet.c ---------------------------------------------------------------------- */
 

@@ -54,6 +54,12 @@ static const struct command commands[] = {
 	 json_type_array, show_neighbours, "neighbours on route ports"},
 	{"show", "fdb", "show fdb", "[BRIDGE]", 0, 1, TAKES_MAX, "fdb", json_type_array, show_fdb,
 	 "stations that bridges know"},
+	{"show", "listeners", "show listeners", "", 0, 0, 0, "listeners", json_type_array,
+	 show_listeners, "where connections are taken, and how many"},
+	{"show", "backends", "show backends", "", 0, 0, 0, "backends", json_type_array,
+	 show_backends, "servers and their health"},
+	{"show", "flows", "show flows", "", 0, 0, TAKES_MAX, "flows", json_type_array, show_flows,
+	 "connections that are open now"},
 	{"explain", "packet", "explain packet", "PORT HEX|src=.. dst=..", 2, 10, 0, "explain",
 	 json_type_object, show_explanation, "what the program and a worker would do"},
 	{"drops", NULL, "drops", "", 0, 0, TAKES_WATCH, "drops", json_type_object, show_drops,
@@ -70,6 +76,10 @@ static const struct command commands[] = {
 	 "let PORT (or '*') be forwarded again"},
 	{"detach", NULL, "detach", "PORT", 1, 1, 0, NULL, 0, show_switch,
 	 "give PORT (or '*') to the kernel, at once"},
+	{"drain", NULL, "drain", "BACKEND[/SERVER]", 1, 1, 0, NULL, 0, show_drained,
+	 "give it no new connections, until undrain"},
+	{"undrain", NULL, "undrain", "BACKEND[/SERVER]", 1, 1, 0, NULL, 0, show_drained,
+	 "give it connections again"},
 	{"ping", NULL, "ping", "", 0, 0, 0, NULL, 0, show_ping, "is it there?"},
 };
 
