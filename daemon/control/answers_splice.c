@@ -53,7 +53,8 @@ static struct json_object *array_answer(const char *key, const struct report *re
 	return NULL;
 }
 
-/* --- Listeners ---------------------------------------------------------------------------------- */
+/* --- Listeners ----------------------------------------------------------------------------------
+ */
 
 static const char *const reject_names[] = {
 #define REJECT_NAME(id, label, help) #label,
@@ -98,7 +99,8 @@ struct json_object *answer_listeners(const struct report *report)
 	return array_answer("listeners", report, report->splice.n_listeners, listener_object);
 }
 
-/* --- Backends ----------------------------------------------------------------------------------- */
+/* --- Backends -----------------------------------------------------------------------------------
+ */
 
 static const char *server_state_name(const struct report_server *server)
 {
@@ -168,7 +170,8 @@ struct json_object *answer_backends(const struct report *report)
 	return array_answer("backends", report, report->splice.n_backends, backend_object);
 }
 
-/* --- Connections -------------------------------------------------------------------------------- */
+/* --- Connections --------------------------------------------------------------------------------
+ */
 
 static const char *endpoint_text(const struct ip_endpoint *endpoint, char *buf, size_t size)
 {
@@ -218,7 +221,8 @@ struct json_object *answer_flow(const struct splice_flow_row *row, const char *l
 	return NULL;
 }
 
-/* --- The plane ---------------------------------------------------------------------------------- */
+/* --- The plane ----------------------------------------------------------------------------------
+ */
 
 struct json_object *answer_splice(const struct report *report)
 {
@@ -242,7 +246,8 @@ struct json_object *answer_splice(const struct report *report)
 	};
 	struct json_object *object = json_object_new_object();
 
-	if (object && json_add(object, "running", json_object_new_boolean(splice->is_running)) == 0 &&
+	if (object &&
+	    json_add(object, "running", json_object_new_boolean(splice->is_running)) == 0 &&
 	    add_texts(object, texts, ARRAY_SIZE(texts)) == 0 &&
 	    add_counts(object, counts, ARRAY_SIZE(counts)) == 0)
 		return object;

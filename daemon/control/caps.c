@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * One row per capability of the packet plane; the measurements behind them are in operations.md
- * §1.5. Listeners need none but for privileged ports: without CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON
- * sockmap is off, which control/splicer_start.c says.
+ * §1.5. Listeners need none but for privileged ports: without CAP_BPF, CAP_NET_ADMIN and
+ * CAP_PERFMON sockmap is off, which control/splicer_start.c says.
  */
 #include "control/caps.h"
 
@@ -112,12 +112,13 @@ unsigned caps_check(const struct conf *conf, char *text, size_t size)
 	}
 	privileged = find_privileged(conf);
 	if (privileged && used < size)
-		snprintf(text + used, size - used,
-			 "%scapability CAP_NET_BIND_SERVICE is missing: it is needed for listening on "
-			 "%s; run as root, or add it to AmbientCapabilities= and "
-			 "CapabilityBoundingSet= of the unit, or use a socket unit and `bind = "
-			 "fd:NAME`, or a port that is not privileged",
-			 n_missing ? "\n" : "", privileged->text);
+		snprintf(
+			text + used, size - used,
+			"%scapability CAP_NET_BIND_SERVICE is missing: it is needed for listening on "
+			"%s; run as root, or add it to AmbientCapabilities= and "
+			"CapabilityBoundingSet= of the unit, or use a socket unit and `bind = "
+			"fd:NAME`, or a port that is not privileged",
+			n_missing ? "\n" : "", privileged->text);
 	return n_missing + (privileged != NULL);
 }
 

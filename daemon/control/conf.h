@@ -25,19 +25,19 @@
 #include "net/wire.h"
 #include "splice/config.h"
 
-#define CONF_MAX_PORTS     64
-#define CONF_MAX_BRIDGES   64
-#define CONF_MAX_LISTENERS 256
-#define CONF_MAX_BACKENDS  256
-#define CONF_MAX_STATICS   256  /* per bridge */
-#define CONF_MAX_ITEMS     1024 /* of a list of a listener or backend */
+#define CONF_MAX_PORTS       64
+#define CONF_MAX_BRIDGES     64
+#define CONF_MAX_LISTENERS   256
+#define CONF_MAX_BACKENDS    256
+#define CONF_MAX_STATICS     256     /* per bridge */
+#define CONF_MAX_ITEMS       1024    /* of a list of a listener or backend */
 #define CONF_MAX_CONNECTIONS 4194304 /* of all listeners */
-#define CONF_MAX_CPUS      1024
-#define CONF_MAX_ACCEPTORS SPLICE_MAX_ACCEPTORS
-#define CONF_MAX_QUEUES    256               /* per port; SLUICE_MAX_QUEUES of bpf/sluice_abi.h */
-#define CONF_NAME_BYTES    SPLICE_NAME_BYTES /* of whatever has one, with the closing NUL */
-#define CONF_PATH_BYTES    108               /* sizeof(sockaddr_un.sun_path) */
-#define CONF_ADDRESS_BYTES (CONF_PATH_BYTES + 8)
+#define CONF_MAX_CPUS        1024
+#define CONF_MAX_ACCEPTORS   SPLICE_MAX_ACCEPTORS
+#define CONF_MAX_QUEUES      256               /* per port; SLUICE_MAX_QUEUES of bpf/sluice_abi.h */
+#define CONF_NAME_BYTES      SPLICE_NAME_BYTES /* of whatever has one, with the closing NUL */
+#define CONF_PATH_BYTES      108               /* sizeof(sockaddr_un.sun_path) */
+#define CONF_ADDRESS_BYTES   (CONF_PATH_BYTES + 8)
 
 enum conf_huge_pages { CONF_HUGE_AUTO, CONF_HUGE_ON, CONF_HUGE_OFF, CONF_HUGE_N };
 

@@ -78,11 +78,12 @@ static void check_xconnect(const struct conf_sections *sections, const struct co
 	const struct conf_section *peer;
 	char what[160];
 
-	if (!conf_is_sound(section, CONF_KEY_PORT_forward) || port->forward != CONF_FORWARD_XCONNECT)
+	if (!conf_is_sound(section, CONF_KEY_PORT_forward) ||
+	    port->forward != CONF_FORWARD_XCONNECT)
 		return;
 	if (strcmp(port->peer, section->name) == 0) {
 		conf_report_key(errors, section, CONF_KEY_PORT_forward,
-		       "a port cannot be cross-connected with itself");
+				"a port cannot be cross-connected with itself");
 		return;
 	}
 	peer = conf_find_section(sections, CONF_SECTION_PORT, port->peer);
@@ -107,10 +108,11 @@ static void check_pass_control(const struct conf_section *section, struct conf_r
 	const struct conf_port *port = &section->value.port;
 
 	if (!conf_is_sound(section, CONF_KEY_PORT_pass_control) || !port->pass_control ||
-	    !conf_is_sound(section, CONF_KEY_PORT_forward) || port->forward == CONF_FORWARD_XCONNECT)
+	    !conf_is_sound(section, CONF_KEY_PORT_forward) ||
+	    port->forward == CONF_FORWARD_XCONNECT)
 		return;
 	conf_report_key(errors, section, CONF_KEY_PORT_pass_control,
-	       "only with \"forward = xconnect NAME\"");
+			"only with \"forward = xconnect NAME\"");
 }
 
 /* A frame handed back to the kernel would be seen by generic XDP once more (design.md §4.11). */
@@ -122,10 +124,11 @@ static void check_mode(const struct conf_section *section, struct conf_report *e
 	    !conf_is_sound(section, CONF_KEY_PORT_forward) ||
 	    (port->forward != CONF_FORWARD_ROUTE && port->forward != CONF_FORWARD_BRIDGE))
 		return;
-	conf_report_key(errors, section, CONF_KEY_PORT_mode,
-	       "\"generic\" cannot be had with \"forward = route\" or \"forward = bridge NAME\": "
-	       "what goes back to the kernel would be received twice; expected auto, zerocopy or "
-	       "copy");
+	conf_report_key(
+		errors, section, CONF_KEY_PORT_mode,
+		"\"generic\" cannot be had with \"forward = route\" or \"forward = bridge NAME\": "
+		"what goes back to the kernel would be received twice; expected auto, zerocopy or "
+		"copy");
 }
 
 static void check_flood_limit(const struct conf_section *section, struct conf_report *errors)
@@ -135,7 +138,8 @@ static void check_flood_limit(const struct conf_section *section, struct conf_re
 	if (!conf_is_sound(section, CONF_KEY_PORT_flood_limit) || port->flood_limit == 0 ||
 	    !conf_is_sound(section, CONF_KEY_PORT_forward) || port->forward == CONF_FORWARD_BRIDGE)
 		return;
-	conf_report_key(errors, section, CONF_KEY_PORT_flood_limit, "only with \"forward = bridge NAME\"");
+	conf_report_key(errors, section, CONF_KEY_PORT_flood_limit,
+			"only with \"forward = bridge NAME\"");
 }
 
 /* Is it a port of that bridge, or might it have been meant to be one? */
@@ -239,7 +243,8 @@ static void check_sockets(const struct conf_section *section, struct conf_report
 	    strncmp(daemon->metrics_listen, "unix:", 5) != 0 ||
 	    strcmp(daemon->metrics_listen + 5, daemon->control_socket) != 0)
 		return;
-	conf_report_key(errors, section, CONF_KEY_DAEMON_metrics_listen, "the same path as control_socket");
+	conf_report_key(errors, section, CONF_KEY_DAEMON_metrics_listen,
+			"the same path as control_socket");
 }
 
 void conf_check(const struct conf_sections *sections, struct conf_report *errors)

@@ -147,7 +147,8 @@ static void check_bind_is_new(const struct conf_sections *sections, unsigned ind
 		for (unsigned j = 0; j < n; j++) {
 			if (strcmp(binds[j].address.text, bind->address.text) != 0)
 				continue;
-			(void)snprintf(what, sizeof(what), "\"%s\" is taken by [listener %s] (line %u)",
+			(void)snprintf(what, sizeof(what),
+				       "\"%s\" is taken by [listener %s] (line %u)",
 				       bind->address.text, other->name, binds[j].line);
 			report_at(errors, section, CONF_KEY_LISTENER_bind, bind->line, what);
 			return;

@@ -105,8 +105,8 @@ static unsigned compare_named(const struct named *old, const struct named *new, 
 	}
 	for (unsigned i = 0; i < old->n; i++)
 		if (!find_named(new, named_at(old, i)))
-			n += fprintf(out, "%s %s: remove\n", kind,
-				     (const char *)named_at(old, i)) > 0;
+			n += fprintf(out, "%s %s: remove\n", kind, (const char *)named_at(old, i)) >
+			     0;
 	return n;
 }
 

@@ -52,8 +52,8 @@ void conf_list_set_last_line(const struct conf_key *key, void *section, unsigned
 	if (key->type == CONF_TYPE_STATIC)
 		bridge->statics[bridge->n_statics - 1].line = line;
 	else
-		*(unsigned *)(void *)((char *)list->items +
-				      (list->n - 1) * item_bytes[key->type]) = line;
+		*(unsigned *)(void *)((char *)list->items + (list->n - 1) * item_bytes[key->type]) =
+			line;
 }
 
 void conf_lists_free(enum conf_section_kind kind, void *section)

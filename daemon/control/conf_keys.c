@@ -107,13 +107,12 @@ const struct conf_choice conf_choices_health[] = {
 };
 static_assert(ARRAY_SIZE(conf_choices_health) == CONF_HEALTH_N, "a word is missing");
 
-#define CONF_IN_DAEMON(field_) .in_conf = true, .offset = offsetof(struct conf_daemon, field_)
-#define CONF_IN_PORT(field_)   .in_conf = true, .offset = offsetof(struct conf_port, field_)
-#define CONF_IN_ROUTE(field_)  .in_conf = true, .offset = offsetof(struct conf_route, field_)
-#define CONF_IN_BRIDGE(field_) .in_conf = true, .offset = offsetof(struct conf_bridge, field_)
-#define CONF_IN_LISTENER(field_) \
-	.in_conf = true, .offset = offsetof(struct conf_listener, field_)
-#define CONF_IN_BACKEND(field_) .in_conf = true, .offset = offsetof(struct conf_backend, field_)
+#define CONF_IN_DAEMON(field_)   .in_conf = true, .offset = offsetof(struct conf_daemon, field_)
+#define CONF_IN_PORT(field_)     .in_conf = true, .offset = offsetof(struct conf_port, field_)
+#define CONF_IN_ROUTE(field_)    .in_conf = true, .offset = offsetof(struct conf_route, field_)
+#define CONF_IN_BRIDGE(field_)   .in_conf = true, .offset = offsetof(struct conf_bridge, field_)
+#define CONF_IN_LISTENER(field_) .in_conf = true, .offset = offsetof(struct conf_listener, field_)
+#define CONF_IN_BACKEND(field_)  .in_conf = true, .offset = offsetof(struct conf_backend, field_)
 #define CONF_CHOICES(name_) \
 	.choices = conf_choices_##name_, .n_choices = ARRAY_SIZE(conf_choices_##name_)
 #define CONF_KEY_ROW(section_, key_, type_, reload_, default_, help_, ...)    \

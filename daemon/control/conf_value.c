@@ -28,8 +28,8 @@ static const struct conf_unit size_units[] = {
 	{"", 1}, {"KiB", 1ULL << 10}, {"MiB", 1ULL << 20}, {"GiB", 1ULL << 30}};
 
 /* Composes `"TEXT": what; expected …` and returns -EINVAL. */
-int conf_refuse(const struct conf_key *key, const char *text, struct conf_why *why,
-		  const char *fmt, ...)
+int conf_refuse(const struct conf_key *key, const char *text, struct conf_why *why, const char *fmt,
+		...)
 {
 	FILE *out = fmemopen(why->text, sizeof(why->text), "w");
 	va_list args;
@@ -353,7 +353,8 @@ static int parse_table(const struct conf_key *key, const char *text, void *value
 		if (!conf_read_digits(&cursor, &n) || n < key->min || n > key->max)
 			return conf_refuse(key, text, why, "out of range");
 		if (n == RT_TABLE_LOCAL)
-			return conf_refuse(key, text, why, "the table local is followed in any case");
+			return conf_refuse(key, text, why,
+					   "the table local is followed in any case");
 	} else if (strcmp(text, "main") != 0) {
 		wrong = conf_check_interface(text);
 		if (wrong)
@@ -511,7 +512,8 @@ int conf_value_parse(const struct conf_key *key, const char *text, void *section
 	if (*text == ';')
 		return conf_refuse(key, "", ret_why, "a comment needs a blank before its \";\"");
 	if (has_hash_comment(text))
-		return conf_refuse(key, text, ret_why, "a comment here begins with \" ;\", not \" #\"");
+		return conf_refuse(key, text, ret_why,
+				   "a comment here begins with \" ;\", not \" #\"");
 	if (key->word && strcmp(text, key->word) == 0) {
 		store_word(key, field);
 		return 0;

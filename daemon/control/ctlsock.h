@@ -57,8 +57,8 @@ struct ctlsock_ops {
 	 */
 	struct json_object *(*explain_json)(void *arg, const char *port, const uint8_t *frame,
 					    uint32_t len, int *ret_error);
-	/* Live connections, at most `max`, as rows; the object is the caller's. NULL and *ret_error:
-	 * -ENOMEM; -ENODEV, there is no listener. */
+	/* Live connections, at most `max`, as rows; the object is the caller's. NULL and
+	 * *ret_error: -ENOMEM; -ENODEV, there is no listener. */
 	struct json_object *(*flows_json)(void *arg, uint32_t max, int *ret_error);
 	/* Takes "BACKEND" or "BACKEND/SERVER" out of service for new connections, or back.
 	 * -ENOENT. */

@@ -104,12 +104,13 @@ uint32_t file_limit_conns(const struct conf *conf, const struct plan *plan, uint
 	left = limit.rlim_cur > needed ? limit.rlim_cur - needed : 0;
 	possible = (left - left / PIPES_DIVISOR) / 2;
 	if (possible < wanted)
-		log_warning("listeners may have %llu connections, RLIMIT_NOFILE (%llu) allows %llu: "
-			    "set LimitNOFILE= of the unit (`ulimit -n`) to at least %llu, or "
-			    "max_connections to less, continuing",
-			    (unsigned long long)wanted, (unsigned long long)limit.rlim_cur,
-			    (unsigned long long)possible,
-			    (unsigned long long)(needed + wanted * 2 * PIPES_DIVISOR /
-								  (PIPES_DIVISOR - 1) + 1));
+		log_warning(
+			"listeners may have %llu connections, RLIMIT_NOFILE (%llu) allows %llu: "
+			"set LimitNOFILE= of the unit (`ulimit -n`) to at least %llu, or "
+			"max_connections to less, continuing",
+			(unsigned long long)wanted, (unsigned long long)limit.rlim_cur,
+			(unsigned long long)possible,
+			(unsigned long long)(needed +
+					     wanted * 2 * PIPES_DIVISOR / (PIPES_DIVISOR - 1) + 1));
 	return (uint32_t)MAX(MIN(possible, wanted), n_acceptors);
 }

@@ -127,7 +127,8 @@ static void start(struct probe *probe)
 	const struct server_state *server = probe->server;
 	int r = 0;
 
-	probe->fd = socket(server->address.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	probe->fd =
+		socket(server->address.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (probe->fd < 0) {
 		/* Our want of descriptors says nothing about the server. */
 		set_timer(probe, next_delay_ns(probe));

@@ -72,8 +72,8 @@ static int make_report(void *arg, struct report *ret_report)
 	int r;
 
 	*ret_report = (struct report){
-		.is_ready = life->is_ready && !life->is_draining &&
-			    engine_is_complete(life->engine),
+		.is_ready =
+			life->is_ready && !life->is_draining && engine_is_complete(life->engine),
 		.is_draining = life->is_draining,
 		.config_path = life->conf->path,
 		.config_differs_from_file = file_has_changed(life),

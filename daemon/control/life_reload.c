@@ -49,8 +49,7 @@ static int refuse_restart_changes(const struct conf *old, const struct conf *new
 }
 
 /* What changes no port: tables, listeners, backends. Returns how much it wrote. */
-static size_t describe_rest(const struct conf *old, const struct conf *new, char *text,
-			      size_t size)
+static size_t describe_rest(const struct conf *old, const struct conf *new, char *text, size_t size)
 {
 	FILE *out = size > 1 ? fmemopen(text, size, "w") : NULL;
 	unsigned n;

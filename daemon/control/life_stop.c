@@ -58,9 +58,9 @@ static int begin_drain(struct life *life)
 	life->drain_until_ns = clock_now_ns() + life->conf->daemon.drain_timeout_ns;
 	splicer_drain(life->splicer, life->drain_until_ns);
 	if (n_left > 0)
-		log_notice("%u connections have %llu ms to end", n_left,
-			   (unsigned long long)(life->conf->daemon.drain_timeout_ns /
-						NSEC_PER_MSEC));
+		log_notice(
+			"%u connections have %llu ms to end", n_left,
+			(unsigned long long)(life->conf->daemon.drain_timeout_ns / NSEC_PER_MSEC));
 	(void)sd_notify(0, "STOPPING=1");
 	r = sd_event_add_time_relative(life->event, &life->drain_timer, CLOCK_MONOTONIC, 0,
 				       NSEC_PER_MSEC / NSEC_PER_USEC, on_drain, life);

@@ -72,8 +72,8 @@ static int take_passed(struct listeners *listeners)
 		return n;
 	listeners->passed = calloc((size_t)MAX(n, 1), sizeof(*listeners->passed));
 	for (int i = 0; i < n && listeners->passed; i++)
-		listeners->passed[listeners->n_passed++] = (struct listening_passed){
-			.name = names[i], .fd = SD_LISTEN_FDS_START + i};
+		listeners->passed[listeners->n_passed++] =
+			(struct listening_passed){.name = names[i], .fd = SD_LISTEN_FDS_START + i};
 	free(names); /* the array; the names have an owner now */
 	return listeners->passed ? 0 : -ENOMEM;
 }
@@ -251,7 +251,8 @@ static int withdraw(struct listeners *listeners, const struct listeners_next *ne
 			continue;
 		removed = splice_remove_listener(splice, number);
 		if (removed < 0) {
-			/* An acceptor that hangs still has them: they, and their group, must stay. */
+			/* An acceptor that hangs still has them: they, and their group, must stay.
+			 */
 			r = removed;
 			continue;
 		}
@@ -316,8 +317,8 @@ static int hand_over_all(const struct listeners_next *next, struct splice *splic
 			continue;
 		r = listening_open(listening, next->acceptors, next->n_acceptors);
 		if (r == 0)
-			r = hand_over(listening, number_of(config, next->wanted[i].listener), splice,
-				      sockops);
+			r = hand_over(listening, number_of(config, next->wanted[i].listener),
+				      splice, sockops);
 		if (r < 0)
 			(void)log_err_errno(r, "listener %s: cannot serve %s: %m",
 					    next->wanted[i].listener, listening->address.text);

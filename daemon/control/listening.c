@@ -37,13 +37,14 @@ static int refuse_errno(int r, const struct conf_address *address, char *text, s
 {
 	switch (r) {
 	case -EACCES:
-		return refuse(r, address,
-			      address->socket.ss_family == AF_UNIX ?
-				      "the directory may not be written to" :
-				      "a port below 1024 needs CAP_NET_BIND_SERVICE (add it to "
-				      "AmbientCapabilities= and CapabilityBoundingSet= of the unit), "
-				      "or a socket unit and fd:NAME",
-			      text, size);
+		return refuse(
+			r, address,
+			address->socket.ss_family == AF_UNIX ?
+				"the directory may not be written to" :
+				"a port below 1024 needs CAP_NET_BIND_SERVICE (add it to "
+				"AmbientCapabilities= and CapabilityBoundingSet= of the unit), "
+				"or a socket unit and fd:NAME",
+			text, size);
 	case -EADDRINUSE:
 		return refuse(r, address, "another program listens there; `ss -ltnpx` shows which",
 			      text, size);
@@ -223,10 +224,11 @@ int listening_new_passed(const struct conf_address *address, const struct listen
 		listening->fds[listening->n_fds++] = passed[i].fd;
 	}
 	if (listening->n_fds == 0)
-		return refuse(-ENOENT, address,
-			      "systemd handed over no socket of that name (FileDescriptorName= of the "
-			      "socket unit)",
-			      text, size);
+		return refuse(
+			-ENOENT, address,
+			"systemd handed over no socket of that name (FileDescriptorName= of the "
+			"socket unit)",
+			text, size);
 	*ret_listening = TAKE_PTR(listening);
 	return 0;
 }

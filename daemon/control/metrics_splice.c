@@ -19,8 +19,8 @@ static void emit_listeners(const struct metrics_page *page, const struct metrics
 	for (uint32_t i = 0; i < SPLICE(page)->n_listeners; i++) {
 		const struct report_listener *listener = &SPLICE(page)->listeners[i];
 
-		metrics_field(page, family, metrics_labels(labels, "listener", listener->name, NULL),
-			      listener);
+		metrics_field(page, family,
+			      metrics_labels(labels, "listener", listener->name, NULL), listener);
 	}
 }
 
@@ -179,8 +179,9 @@ const struct metrics_family metrics_splice_families[] = {
 	 emit_listeners, OF(struct report_listener, n_sniffing)},
 	{"sluice_listener_sniff_duration_seconds", HISTOGRAM, "Time to classify a connection.",
 	 .emit = emit_sniff_times},
-	{"sluice_splice_flows", GAUGE, "Spliced connections by mechanism, each direction for itself.",
-	 emit_by_mechanism, OF(struct report_splice, totals.n_flows[0])},
+	{"sluice_splice_flows", GAUGE,
+	 "Spliced connections by mechanism, each direction for itself.", emit_by_mechanism,
+	 OF(struct report_splice, totals.n_flows[0])},
 	{"sluice_splice_bytes_total", COUNTER, "Bytes forwarded by mechanism.", emit_by_mechanism,
 	 OF(struct report_splice, totals.n_bytes[0])},
 	{"sluice_splice_parked_bytes", GAUGE,
@@ -213,7 +214,8 @@ const struct metrics_family metrics_splice_families[] = {
 	 .emit = emit_acceptor_conns},
 	{"sluice_backend_up", GAUGE, "1 if the backend is eligible.", emit_backends,
 	 OF(struct report_backend, is_up)},
-	{"sluice_backend_server_up", GAUGE, "1 if the server is eligible.", .emit = emit_servers_up},
+	{"sluice_backend_server_up", GAUGE, "1 if the server is eligible.",
+	 .emit = emit_servers_up},
 	{"sluice_backend_connections_total", COUNTER, "Connection attempts.", emit_backends,
 	 OF(struct report_backend, n_connections)},
 	{"sluice_backend_connection_failures_total", COUNTER, "Failed connection attempts.",

@@ -88,9 +88,10 @@ static void note_room(const struct splicer *splicer, const struct conf *conf)
 	for (unsigned i = 0; i < conf->n_listeners; i++)
 		wanted += conf->listeners[i].max_connections;
 	if (splicer->config && wanted > splicer->max_conns)
-		log_notice("listeners may have %llu connections, this run has room for %u: a restart "
-			   "makes more",
-			   (unsigned long long)wanted, splicer->max_conns);
+		log_notice(
+			"listeners may have %llu connections, this run has room for %u: a restart "
+			"makes more",
+			(unsigned long long)wanted, splicer->max_conns);
 }
 
 int splicer_prepare(struct splicer *splicer, const struct conf *conf, const struct plan *plan,

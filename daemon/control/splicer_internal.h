@@ -23,7 +23,7 @@ struct splicer {
 	uint32_t n_acceptors, max_conns;
 	bool selftest_passed, sockops_is_on, is_draining;
 	char sockmap_why_not[256], sockops_why_not[128];
-	uint64_t n_closed, n_retransmits; /* sockets, as sock_ops tells */
+	uint64_t n_closed, n_retransmits;   /* sockets, as sock_ops tells */
 	uint64_t beats[CONF_MAX_ACCEPTORS]; /* at the last splicer_all_beating() */
 	char silent[24];
 	sd_event_source *records_io, *sockops_io;

@@ -40,12 +40,13 @@ static void write_record(const struct splicer *splicer, const struct splice_flow
 		  "engine=%s,%s bytes=%" PRIu64 ",%" PRIu64 " duration_ms=%" PRIu64
 		  " srtt_us=%u,%u retransmits=%u,%u end=\"%s\"",
 		  splicer_listener_name(splicer, row->listener),
-		  endpoint_text(&row->client, client, sizeof(client)), row->name[0] ? row->name : "-",
-		  row->backend[0] ? row->backend : "-", row->server[0] ? row->server : "-",
+		  endpoint_text(&row->client, client, sizeof(client)),
+		  row->name[0] ? row->name : "-", row->backend[0] ? row->backend : "-",
+		  row->server[0] ? row->server : "-",
 		  endpoint_text(&row->upstream, upstream, sizeof(upstream)),
 		  report_engine_names[row->engine[0]], report_engine_names[row->engine[1]],
-		  row->bytes[0], row->bytes[1], (uint64_t)(row->age_ns / NSEC_PER_MSEC), row->srtt_us[0],
-		  row->srtt_us[1], row->n_retransmits[0], row->n_retransmits[1],
+		  row->bytes[0], row->bytes[1], (uint64_t)(row->age_ns / NSEC_PER_MSEC),
+		  row->srtt_us[0], row->srtt_us[1], row->n_retransmits[0], row->n_retransmits[1],
 		  record->how ? record->how : "closed");
 }
 

@@ -16,12 +16,15 @@ from pathlib import Path
 from lib import run
 
 
+PROXY_V2 = b"\r\n\r\n\x00\r\nQUIT\n"
+
+
 class Seen:
     """A connection that the origin got."""
 
     def __init__(self, peer):
         self.peer = peer
-        self.head = b""
+        self.head = b""  # of the latest request; a PROXY header is before it
         self.ended = None  # "eof", or the error
 
 
@@ -83,12 +86,15 @@ class Origin:
             sock.sendall(data)
 
     def _answer(self, sock, seen):
-        pending = b""
+        pending = header = b""
         while data := sock.recv(65536):
             pending += data
-            seen.head = seen.head or pending
-            while b"\r\n\r\n" in pending:
-                seen.head, _, pending = pending.partition(b"\r\n\r\n")
+            if pending.startswith(PROXY_V2) and len(pending) >= 16:
+                n_bytes = 16 + int.from_bytes(pending[14:16], "big")
+                header, pending = pending[:n_bytes], pending[n_bytes:]
+            while not PROXY_V2.startswith(pending[:12]) and b"\r\n\r\n" in pending:
+                head, _, pending = pending.partition(b"\r\n\r\n")
+                seen.head = header + head
                 body = self.name.encode() + b"\n"
                 sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
 

@@ -6,6 +6,7 @@ test runs the real daemon between a client's and the servers' namespaces.
     c (10.0.0.1) ── (10.0.0.2) d (10.0.1.1) ── (10.0.1.2) s
 """
 import contextlib
+import ipaddress
 import os
 import re
 import signal
@@ -183,9 +184,7 @@ default = v2
             assert ends(sock)
         wait_for(lambda: rejected(daemon, "proxy_header") == 1, "a missing header was counted")
 
-        with connect(wire, 81) as sock:
-            sock.settimeout(5)
-            assert ends(sock)
+        assert is_turned_away(wire, 81)
         wait_for(lambda: rejected(daemon, "acl") == 1, "a stranger was counted")
 
         with connect(wire, 82) as sock:
@@ -195,6 +194,15 @@ default = v2
         assert head.startswith(b"\r\n\r\n\x00\r\nQUIT\n\x21\x11")
         assert head[16:28] == socket.inet_aton(CLIENT) + socket.inet_aton(FRONT) + \
             struct.pack("!HH", port, 82)
+
+
+def is_turned_away(net, port):
+    """The connection is accepted and ends without a byte, perhaps before connect(2) returns."""
+    try:
+        with connect(net, port) as sock:
+            return ends(sock)
+    except ConnectionResetError:
+        return True
 
 
 def ends(sock):
@@ -246,7 +254,10 @@ def test_dual_stack(wire, v4_too):
         # IPv4 is IPv4, whatever the socket is.
         assert one.seen[-1].head.startswith(f"PROXY TCP4 {CLIENT} {FRONT} ".encode())
         assert who(wire, address="2001:db8::2") == "one"
-        assert one.seen[-1].head.startswith(b"PROXY TCP6 2001:db8::1 2001:db8::2 ")
+        words = one.seen[-1].head.decode().split()
+        assert words[1] == "TCP6"
+        assert [ipaddress.ip_address(word) for word in words[2:4]] == \
+            [ipaddress.ip_address("2001:db8::1"), ipaddress.ip_address("2001:db8::2")]
         listening = wire.run("d", "ss", "-Hltn", "sport = :80").stdout
         assert ("0.0.0.0:80" in listening) == v4_too
 
@@ -312,7 +323,7 @@ def test_an_fd_that_cannot_be_served_is_refused(wire, what, message):
     hand_over = f"exec 3<&{sock.fileno()}; LISTEN_FDS=1 LISTEN_FDNAMES=web LISTEN_PID=$$ exec \"$@\""
     daemon = wire.daemon_not_started("d", "[listener web]\nbind = fd:web\ndefault = app\n" +
                                      backend("app", "one"))
-    argv = [*wire.enter("d"), "sh", "-c", hand_over, "sh",
+    argv = [*wire.enter("d"), "bash", "-c", hand_over, "bash",
             os.path.join(os.environ["SLUICE_BUILD"], "daemon/sluiced"), "-c", daemon.config_path]
     with sock:
         done = run(*argv, check=False, pass_fds=(sock.fileno(),))
@@ -330,7 +341,7 @@ def test_an_address_that_is_taken(wire):
         assert daemon.wait() == 1
         assert "cannot listen on 10.0.0.2:80: another program listens there" in daemon.log()
         # At a reload the old configuration goes on, wholly.
-        other = config.replace(":80", ":81")
+        other = config.replace("10.0.0.2:80", "10.0.0.2:81")
         with origins(wire, "one"):
             daemon = wire.daemon("d", other)
             daemon.reload(other.replace("default", "bind = 10.0.0.2:80\ndefault") + "retries = 1\n")
@@ -514,7 +525,7 @@ engine = {engine}
 """ + backend("app", "one")
     with origins(wire, "one"):
         daemon = wire.daemon("d", config)
-        assert "1 listener" in daemon.status()
+        wait_for(lambda: "1 listener" in daemon.status(), "STATUS counts it")
         assert daemon.metric("sluice_splice_selftest_passed") == 1
         with connect(wire) as sock:
             for _ in range(50):
@@ -545,14 +556,13 @@ def test_limits(wire):
         backend("app", "one")
     with origins(wire, "one"):
         daemon = wire.daemon("d", config)
-        with connect(wire) as first, connect(wire) as second, connect(wire) as third:
+        with connect(wire) as first, connect(wire) as second:
             assert get(first) == get(second) == "one"
-            assert ends(third)
+            assert is_turned_away(wire, 80)
             assert rejected(daemon, "source_limit") == 1
         with connect(wire, 81) as first:
             assert get(first) == "one"
-            with connect(wire, 81) as second:
-                assert ends(second)
+            assert is_turned_away(wire, 81)
             assert rejected(daemon, "limit") == 1
 
 

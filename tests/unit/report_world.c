@@ -163,6 +163,75 @@ static void settle_frames(struct report *report)
 	}
 }
 
+static void make_listener(struct report_listener *listener, const char *name, uint64_t n)
+{
+	(void)snprintf(listener->name, sizeof(listener->name), "%s", name);
+	(void)snprintf(listener->addresses, sizeof(listener->addresses), "192.0.2.1:443 unix:/x");
+	listener->sniff = SPLICE_SNIFF_TLS;
+	listener->engine = SPLICE_AUTO;
+	listener->max_connections = 50000;
+	listener->n_active = (uint32_t)n + 1;
+	listener->n_sniffing = (uint32_t)n + 2;
+	listener->n_accepted = n + 3;
+	for (size_t i = 0; i < SPLICE_REJECT_N; i++)
+		listener->n_rejected[i] = n + 10 + i;
+	for (size_t i = 0; i < SPLICE_TIME_BUCKETS; i++)
+		listener->sniff_time[i] = n + 30 + i;
+	listener->sniff_time_sum_ns = n * NSEC_PER_SEC;
+}
+
+static void make_backend(struct report_backend *backend, const char *name, uint64_t n)
+{
+	(void)snprintf(backend->name, sizeof(backend->name), "%s", name);
+	backend->is_up = n > 2000;
+	backend->n_active = (uint32_t)n + 1;
+	backend->n_connections = n + 2;
+	backend->n_failures = n + 3;
+	for (size_t i = 0; i < SPLICE_TIME_BUCKETS; i++)
+		backend->connect_time[i] = n + 10 + i;
+	backend->connect_time_sum_ns = n * NSEC_PER_MSEC;
+	backend->n_servers = 2;
+	backend->servers = report_array(2, sizeof(*backend->servers));
+	assert(backend->servers);
+	for (uint32_t i = 0; i < backend->n_servers; i++) {
+		struct report_server *server = &backend->servers[i];
+
+		(void)snprintf(server->name, sizeof(server->name), "s%u", i);
+		(void)snprintf(server->address, sizeof(server->address), "10.0.0.%u:443", i + 1);
+		server->weight = i + 1;
+		server->is_up = backend->is_up;
+		server->is_draining = i == 1;
+		server->n_connections = n + 40 + i;
+	}
+}
+
+static void make_splice(struct report_splice *splice)
+{
+	uint64_t *totals = (uint64_t *)(void *)&splice->totals;
+
+	*splice = (struct report_splice){
+		.is_running = true,
+		.selftest_passed = true,
+		.sockmap_is_on = true,
+		.sockops_is_on = true,
+		.n_conns = 2001,
+		.max_conns = 2002,
+		.n_acceptors = 2,
+		.acceptors = {{.cpu = 1, .n_conns = 2003}, {.cpu = 2, .n_conns = 2004}},
+		.n_listeners = 2,
+		.listeners = report_array(2, sizeof(*splice->listeners)),
+		.n_backends = 2,
+		.backends = report_array(2, sizeof(*splice->backends)),
+	};
+	assert(splice->listeners && splice->backends);
+	for (size_t i = 0; i < sizeof(splice->totals) / sizeof(uint64_t); i++)
+		totals[i] = 2100 + i;
+	make_listener(&splice->listeners[0], "web", 2200);
+	make_listener(&splice->listeners[1], "mail", 2300);
+	make_backend(&splice->backends[0], "app", 2400);
+	make_backend(&splice->backends[1], "down", 1500);
+}
+
 static void make_tables(struct report_tables *tables)
 {
 	*tables = (struct report_tables){
@@ -224,6 +293,7 @@ void report_world_make_sized(struct report *ret_report, uint32_t n_queues)
 		make_worker(&ret_report->workers[i], i);
 	settle_frames(ret_report);
 	make_tables(&ret_report->tables);
+	make_splice(&ret_report->splice);
 }
 
 void report_world_make(struct report *ret_report)

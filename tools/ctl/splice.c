@@ -101,9 +101,9 @@ static void put_servers(struct table *table, struct json_object *backend)
 enum ctl_exit show_backends(const struct ctl *ctl, struct json_object *answer)
 {
 	static const struct table_column columns[] = {
-		{"BACKEND", false}, {"SERVER", false},    {"ADDRESS", false},
-		{"STATE", false},   {"WEIGHT", true},     {"ACTIVE", true},
-		{"TOTAL", true},    {"FAILED", true},     {"CHECKS FAILED", true},
+		{"BACKEND", false}, {"SERVER", false}, {"ADDRESS", false},
+		{"STATE", false},   {"WEIGHT", true},  {"ACTIVE", true},
+		{"TOTAL", true},    {"FAILED", true},  {"CHECKS FAILED", true},
 	};
 	struct json_object *backends = json_at(answer, "backends");
 	struct table table;
