@@ -10,6 +10,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "kern/splice_maps.h"
 #include "splice/acceptor.h"
 #include "splice/flows_request.h"
 #include "util/clock.h"
@@ -41,6 +42,16 @@ static void add_tcp_info(const struct conn *conn, enum conn_side side, struct sp
 	row->n_retransmits[side] = info.tcpi_total_retrans;
 }
 
+/* What the kernel moved by itself: now, or all that it did. */
+static uint64_t redirected(const struct conn *conn, enum conn_side side)
+{
+	const struct stream *stream = &conn->stream[side];
+
+	if (!stream->in_maps)
+		return stream->n_redirected;
+	return splice_redirected(splice_flow(conn->acceptor->splice->maps, stream->side));
+}
+
 void report_flow(const struct conn *conn, struct splice_flow_row *ret_row)
 {
 	uint64_t now_ns = clock_now_ns();
@@ -64,7 +75,7 @@ void report_flow(const struct conn *conn, struct splice_flow_row *ret_row)
 		const struct stream *stream = &conn->stream[side];
 
 		row.engine[side] = stream->engine ? stream->engine->id : SPLICE_COPY;
-		row.bytes[side] = stream->n_received;
+		row.bytes[side] = stream->n_received + redirected(conn, side);
 		row.parked += stream->engine ? stream->engine->parked(conn, side) : 0;
 		last_ns = MAX(last_ns, stream->last_ns);
 		add_tcp_info(conn, side, &row);
