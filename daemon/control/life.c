@@ -123,7 +123,8 @@ static void tell_systemd(struct life *life)
 		(void)sd_notify(0, "READY=1");
 		log_notice("ready");
 	}
-	if (make_report(life, &report) < 0)
+	/* While it stops, life_stop.c tells. */
+	if (life->is_draining || make_report(life, &report) < 0)
 		return;
 	if (strcmp(report.status_line, life->last_status) != 0) {
 		memcpy(life->last_status, report.status_line, sizeof(life->last_status));

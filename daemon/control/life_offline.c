@@ -6,7 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "control/acceptor_cpus.h"
 #include "control/conf.h"
+#include "control/file_limit.h"
 #include "control/life.h"
 #include "control/planner.h"
 #include "kern/port_prog.h"
@@ -14,6 +16,32 @@
 #include "util/macros.h"
 
 #define LOG_DOMAIN "life"
+
+/* Where connections would be served; addresses are not bound for a look. */
+static void print_splice(const struct conf *conf, const struct plan *plan)
+{
+	struct listeners_acceptor acceptors[CONF_MAX_ACCEPTORS];
+	struct topo topo;
+	uint32_t n;
+	bool is_shared;
+
+	if (conf->n_listeners == 0 || topo_read("/sys", &topo) < 0)
+		return;
+	n = acceptor_cpus(plan, &topo, conf->daemon.acceptors, acceptors, &is_shared);
+	printf("\nacceptors: %u, on CPU", n);
+	for (uint32_t i = 0; i < n; i++)
+		printf("%s%u", i ? "," : " ", acceptors[i].cpu);
+	printf("%s; up to %u connections\n", is_shared ? " (shared with others)" : "",
+	       file_limit_conns(conf, plan, n));
+	for (unsigned i = 0; i < conf->n_listeners; i++) {
+		const struct conf_bind *binds = conf->listeners[i].binds.items;
+
+		printf("listener %s:", conf->listeners[i].name);
+		for (unsigned j = 0; j < conf->listeners[i].binds.n; j++)
+			printf(" %s", binds[j].address.text);
+		printf("\n");
+	}
+}
 
 int life_dry_run(const struct conf *conf)
 {
@@ -27,10 +55,12 @@ int life_dry_run(const struct conf *conf)
 		return EXIT_FAILURE;
 	}
 	r = planner_make(links, NULL, conf, &plan, &notes);
-	if (plan)
+	if (plan) {
 		plan_print(plan, &notes, stdout);
-	else
+		print_splice(conf, plan);
+	} else {
 		(void)log_err_errno(r, "cannot plan: %m");
+	}
 	plan_free(plan);
 	plan_notes_fini(&notes);
 	links_close(links);

@@ -138,7 +138,8 @@ struct report_splice {
 	bool selftest_passed, sockmap_is_on, sockops_is_on;
 	char sockmap_why_not[256], sockops_why_not[128];
 	uint32_t n_conns, max_conns;
-	struct acceptor_counters totals; /* of all acceptors */
+	uint64_t n_sockets_closed, n_retransmits; /* as sock_ops told */
+	struct acceptor_counters totals;          /* of all acceptors */
 	struct report_acceptor {
 		uint32_t cpu, n_conns;
 		int32_t tid;

@@ -175,6 +175,8 @@ int splicer_report(const struct splicer *splicer, struct report_splice *ret_repo
 		.sockmap_is_on = splicer->maps != NULL,
 		.sockops_is_on = splicer->sockops_is_on,
 		.max_conns = splicer->max_conns,
+		.n_sockets_closed = splicer->n_closed,
+		.n_retransmits = splicer->n_retransmits,
 	};
 	int r = report_plane(splicer, &report);
 

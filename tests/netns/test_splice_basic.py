@@ -550,6 +550,45 @@ engine = {engine}
         assert (listener["accepted"], listener["active"]) == (1, 0)
 
 
+@pytest.fixture
+def cgroup(net):
+    """A cgroup2 of the test's own, for the daemon alone."""
+    mount = net.dir / "cgroup2"
+    mount.mkdir()
+    run("mount", "-t", "cgroup2", "cgroup2", mount)
+    own = mount / net.dir.name
+    own.mkdir()
+    yield own
+    for daemon in net.daemons:
+        if daemon.is_running():
+            daemon.kill()
+    own.rmdir()
+    run("umount", mount)
+
+
+def test_sock_ops_in_a_cgroup_of_its_own(wire, cgroup):
+    config = "[listener web]\nbind = 10.0.0.2:80\ndefault = app\n" + backend("app", "one")
+    with origins(wire, "one"):
+        daemon = wire.daemon("d", config, prefix=(
+            "sh", "-c", f"echo $$ > {cgroup}/cgroup.procs && exec \"$@\"", "sh"))
+        assert daemon.metric("sluice_splice_sockops_on") == 1
+        assert who(wire) == "one"
+        wait_for(lambda: daemon.metric("sluice_splice_sockets_closed_total") >= 2,
+                 "the client's and the server's sockets have their last records")
+        assert "sock_ops" not in daemon.status()
+
+
+def test_dry_run_shows_listeners(wire):
+    daemon = wire.daemon_not_started("d", "[daemon]\nacceptors = 1\n[listener web]\n"
+                                     "bind = 10.0.0.2:80\nbind = unix:/run/x\ndefault = app\n" +
+                                     backend("app", "one"))
+    done = wire.run("d", os.path.join(os.environ["SLUICE_BUILD"], "daemon/sluiced"), "-c",
+                    daemon.config_path, "--dry-run")
+    assert re.search(r"acceptors: 1, on CPU \d+.*; up to \d+ connections", done.stdout)
+    assert "listener web: 10.0.0.2:80 unix:/run/x\n" in done.stdout
+    assert ":80" not in wire.run("d", "ss", "-Hltn").stdout
+
+
 def test_limits(wire):
     config = "[listener web]\nbind = 10.0.0.2:80\nmax_connections_per_source = 2\ndefault = app\n" + \
         "[listener all]\nbind = 10.0.0.2:81\nmax_connections = 1\ndefault = app\n" + \
