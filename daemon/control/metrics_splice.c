@@ -113,7 +113,7 @@ static void emit_fallbacks(const struct metrics_page *page, const struct metrics
 static void emit_acceptor_conns(const struct metrics_page *page,
 				const struct metrics_family *family)
 {
-	char labels[METRICS_LABELS_BYTES], name[16];
+	char labels[METRICS_LABELS_BYTES], name[24];
 
 	for (uint32_t i = 0; i < SPLICE(page)->n_acceptors; i++) {
 		(void)snprintf(name, sizeof(name), "acceptor-%u", i);

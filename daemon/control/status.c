@@ -10,7 +10,8 @@
 #include "control/report.h"
 
 /* The line ends with the configuration's sum, and with "and N more" of what did not fit. */
-#define ENDING_BYTES 96
+#define ENDING_BYTES       96
+#define MAX_NAMED_BACKENDS 3
 
 struct line {
 	char *text;
@@ -140,6 +141,22 @@ static void add_policies(struct line *line, const struct report *report)
 		    report->tables.n_refused);
 }
 
+/* A few by name; a catastrophe by its number. */
+static void add_backends_down(struct line *line, const struct report_splice *splice)
+{
+	uint32_t n_down = 0;
+
+	for (uint32_t i = 0; i < splice->n_backends; i++)
+		n_down += !splice->backends[i].is_up;
+	for (uint32_t i = 0; i < splice->n_backends && n_down <= MAX_NAMED_BACKENDS; i++)
+		if (!splice->backends[i].is_up)
+			add(line, "; backend %s has no server that is up",
+			    splice->backends[i].name);
+	if (n_down > MAX_NAMED_BACKENDS)
+		add(line, "; %u of %u backends have no server that is up", n_down,
+		    splice->n_backends);
+}
+
 /* Nothing of a host without listeners. */
 static void add_splice(struct line *line, const struct report *report)
 {
@@ -147,12 +164,9 @@ static void add_splice(struct line *line, const struct report *report)
 
 	if (splice->n_listeners == 0)
 		return;
-	add(line, ", %u listener%s", splice->n_listeners, splice->n_listeners == 1 ? "" : "s");
-	for (uint32_t i = 0; i < splice->n_backends; i++) {
-		if (!splice->backends[i].is_up)
-			add(line, "; backend %s has no server that is up",
-			    splice->backends[i].name);
-	}
+	add(line, "%s%u listener%s", line->used > 0 ? ", " : "", splice->n_listeners,
+	    splice->n_listeners == 1 ? "" : "s");
+	add_backends_down(line, splice);
 	if (!splice->sockmap_is_on)
 		add(line, "; sockmap is off: %s", splice->sockmap_why_not);
 	if (!splice->sockops_is_on)
@@ -195,7 +209,9 @@ void status_summarise(struct report *report, const char *problems)
 	for (uint32_t i = 0; i < report->n_ports; i++)
 		n_up += port_is_up(&report->ports[i]);
 	report->is_degraded = is_degraded(report, problems, n_up) || is_splice_degraded(report);
-	add(&line, "%u of %u ports up", n_up, report->n_ports);
+	/* A host of listeners alone is not told of ports. */
+	if (report->n_ports > 0 || report->splice.n_listeners == 0)
+		add(&line, "%u of %u ports up", n_up, report->n_ports);
 	add_splice(&line, report);
 	add_policies(&line, report);
 	if (report->is_degraded) {

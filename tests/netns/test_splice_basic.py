@@ -525,7 +525,7 @@ engine = {engine}
 """ + backend("app", "one")
     with origins(wire, "one"):
         daemon = wire.daemon("d", config)
-        wait_for(lambda: "1 listener" in daemon.status(), "STATUS counts it")
+        wait_for(lambda: daemon.status().startswith("1 listener;"), "STATUS counts it")
         assert daemon.metric("sluice_splice_selftest_passed") == 1
         with connect(wire) as sock:
             for _ in range(50):

@@ -19,6 +19,7 @@
 #include <systemd/sd-event.h>
 #include <unistd.h>
 
+#include "control/answers.h"
 #include "control/ctlsock.h"
 #include "control/http.h"
 #include "report_world.h"
@@ -144,6 +145,37 @@ static struct json_object *fake_fdb(void *arg, const char *bridge, uint32_t max,
 	return NULL;
 }
 
+static struct json_object *fake_flows(void *arg, uint32_t max, int *ret_error)
+{
+	static const struct splice_flow_row row = {
+		.acceptor = 1,
+		.backend = "app",
+		.server = "s1",
+		.client = {.family = 4, .port = 4000, .addr.octet = {192, 0, 2, 7}},
+		.upstream = {.family = 6, .port = 443, .addr.octet = {[15] = 1}},
+		.name = "www.example.org",
+		.state = "open",
+		.engine = {SPLICE_SOCKMAP, SPLICE_COPY},
+		.bytes = {2048, 7},
+		.parked = 5,
+		.age_ns = 1500000000,
+		.idle_ns = 500000000,
+	};
+	struct json_object *rows = json_object_new_array();
+
+	for (uint32_t i = 0; i < MIN(max, 2000U); i++)
+		(void)json_object_array_add(rows, answer_flow(&row, "web"));
+	return rows;
+}
+
+static int fake_set_draining(void *arg, const char *name, bool is_draining)
+{
+	if (strcmp(name, "app/s1") != 0)
+		return -ENOENT;
+	(void)printf("%s %s\n", is_draining ? "drain" : "undrain", name);
+	return 0;
+}
+
 /* Shows what arrived as what would leave. */
 static struct json_object *fake_explain(void *arg, const char *port, const uint8_t *frame,
 					uint32_t len, int *ret_error)
@@ -184,6 +216,8 @@ static const struct ctlsock_ops ops = {
 	.neighbours_json = fake_neighbours,
 	.fdb_json = fake_fdb,
 	.explain_json = fake_explain,
+	.flows_json = fake_flows,
+	.set_draining = fake_set_draining,
 	.counted = fake_counted,
 };
 

@@ -44,7 +44,7 @@ class Answers(DaemonCase):
         self.assertEqual((status, err), (0, ""))
         self.assertRegex(out, r"status: +ready: 2 ports forwarding")
         self.assertRegex(out, r'wan +et"h\\0 +forwarding +xconnect lan +copy +4/4')
-        self.assertLess(out.count("\n"), 12)
+        self.assertLess(out.count("\n"), 14)
         self.flag("not-ready")
         status, out, _ = self.ctl("status")
         self.assertEqual(status, 1)
@@ -61,7 +61,9 @@ class Answers(DaemonCase):
                            (["show", "workers"], "workers"), (["drops"], "drops"), (["metrics"], "text"),
                            (["reload"], "text"), (["reload", "--dry-run"], "text"), (["detach", "wan"], "port"),
                            (["attach", "*"], "port"), (["ping"], "version"), (["show", "config"], "config"),
-                           (["plan"], "text"), (["show", "plan"], "text")):
+                           (["plan"], "text"), (["show", "plan"], "text"), (["show", "listeners"], "listeners"),
+                           (["show", "backends"], "backends"), (["show", "flows"], "flows"),
+                           (["drain", "app/s1"], "server"), (["undrain", "app/s1"], "server")):
             status, out, err = self.ctl(*words)
             self.assertEqual((status, err), (0, ""), words)
             self.assertTrue(out.endswith("\n"), words)
@@ -80,6 +82,26 @@ class Answers(DaemonCase):
         policies = json.loads(self.ctl("--json", "status")[1])["status"]["policies"]
         self.assertEqual([(p["kind"], p["passes"], p["ports"]) for p in policies],
                          [("rp_filter", False, ["wan", "lan"]), ("rule4", True, ["lan"])])
+
+    def test_listeners_backends_and_flows_are_shown(self):
+        self.assertRegex(self.ctl("status")[1], r"splice: +2,001 of at most 2,002 connections, 2 acceptors, sockmap on")
+        out = self.ctl("show", "listeners")[1]
+        self.assertRegex(out, r"web +192\.0\.2\.1:443 unix:/x +tls +auto +2,201 +50,000 +2,202 +2,203 +22,145\n")
+        self.assertIn("mail: rejected for source_limit: 2,311\n", out)
+        out = self.ctl("show", "backends")[1]
+        self.assertRegex(out, r"app +s0 +10\.0\.0\.1:443 +up +1 +0 +2,440 ")
+        self.assertRegex(out, r"app +s1 +10\.0\.0\.2:443 +draining ")
+        self.assertRegex(out, r"down +s0 +10\.0\.0\.1:443 +down ")
+        out = self.ctl("show", "flows", "--max", "2")[1].splitlines()
+        self.assertEqual(len(out), 4)
+        self.assertRegex(out[1], r"^web +192\.0\.2\.7:4000 +www\.example\.org +app/s1 +open +sockmap,copy +2\.0 KiB +7 B +"
+                                 r"5 B +1\.5s +0\.5s$")
+        self.assertIn("there are more", out[3])
+        self.assertEqual(self.ctl("drain", "app/s1")[1], "app/s1: draining\n")
+        self.assertEqual(self.daemon.line(), "drain app/s1")
+        self.assertEqual(self.ctl("undrain", "app/s1")[1], "app/s1: in service\n")
+        status, _, err = self.ctl("drain", "app/s9")
+        self.assertEqual((status, "no backend or server is called 'app/s9'" in err), (1, True))
 
     def test_tables_are_shown_and_bounded(self):
         out = self.ctl("show", "routes", "10.0.0.0/8", "--max", "3")[1].splitlines()

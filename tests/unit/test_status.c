@@ -56,6 +56,54 @@ static void test_all_is_well(void **state)
 	assert_string_equal(report.status_line, "0 of 0 ports up; config 01234567");
 }
 
+static void test_listeners_and_what_they_lack_are_told(void **state)
+{
+	static struct report_backend backends[5];
+
+	for (uint32_t i = 0; i < ARRAY_SIZE(backends); i++) {
+		backends[i].is_up = true;
+		(void)snprintf(backends[i].name, sizeof(backends[i].name), "b%u", i);
+	}
+	make(0);
+	report.splice = (struct report_splice){
+		.is_running = true,
+		.sockmap_is_on = true,
+		.sockops_is_on = true,
+		.n_listeners = 2,
+		.backends = backends,
+		.n_backends = ARRAY_SIZE(backends),
+	};
+	status_summarise(&report, "");
+	assert_string_equal(report.status_line, "2 listeners; config 01234567");
+	assert_false(report.is_degraded);
+	report.splice.sockops_is_on = false;
+	(void)snprintf(report.splice.sockops_why_not, sizeof(report.splice.sockops_why_not), "why");
+	status_summarise(&report, "");
+	assert_string_equal(report.status_line,
+			    "2 listeners; sock_ops is off: why; config 01234567");
+	assert_false(report.is_degraded);
+	backends[1].is_up = false;
+	status_summarise(&report, "");
+	assert_non_null(strstr(report.status_line, "; backend b1 has no server that is up;"));
+	assert_true(report.is_degraded);
+	for (uint32_t i = 0; i < 4; i++)
+		backends[i].is_up = false;
+	status_summarise(&report, "");
+	assert_non_null(strstr(report.status_line, "; 4 of 5 backends have no server that is up;"));
+	make(1);
+	report.splice = (struct report_splice){
+		.is_running = true,
+		.n_listeners = 1,
+		.sockops_is_on = true,
+		.totals.n_truncations = 3,
+	};
+	status_summarise(&report, "");
+	assert_non_null(strstr(report.status_line,
+			       "1 of 1 ports up, 1 listener; sockmap is off: ; "
+			       "3 connections were cut with bytes undelivered;"));
+	assert_true(report.is_degraded);
+}
+
 static void test_policies_in_force_are_named(void **state)
 {
 	struct policy_state *policy = &report.tables.policy;
@@ -153,6 +201,7 @@ static void test_many_problems_are_counted(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_listeners_and_what_they_lack_are_told),
 		cmocka_unit_test(test_policies_in_force_are_named),
 		cmocka_unit_test(test_all_is_well),
 		cmocka_unit_test(test_problems_come_before_ports),

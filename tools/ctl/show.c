@@ -122,6 +122,25 @@ static void print_tables(const struct ctl *ctl, struct json_object *status)
 	}
 }
 
+/* One line, if there are listeners. */
+static void print_splice(struct json_object *splice)
+{
+	char n[32], max[32], parked[32];
+
+	if (!json_truth(splice, "running"))
+		return;
+	(void)printf("splice:   %s of at most %s connections, %" PRIu64
+		     " acceptors, sockmap %s, %s "
+		     "parked",
+		     unit_count(n, json_count(splice, "connections")),
+		     unit_count(max, json_count(splice, "max_connections")),
+		     json_count(splice, "acceptors"), json_text(splice, "sockmap"),
+		     unit_bytes(parked, json_count(splice, "parked_bytes")));
+	if (json_count(splice, "truncations") > 0)
+		(void)printf(", %" PRIu64 " cut short", json_count(splice, "truncations"));
+	(void)fputc('\n', stdout);
+}
+
 enum ctl_exit show_status(const struct ctl *ctl, struct json_object *answer)
 {
 	struct json_object *status = json_at(answer, "status");
@@ -150,6 +169,7 @@ enum ctl_exit show_status(const struct ctl *ctl, struct json_object *answer)
 		(void)printf(", %" PRIu64 " of them standing still", n_stalled);
 	(void)fputc('\n', stdout);
 	print_tables(ctl, status);
+	print_splice(json_at(status, "splice"));
 	(void)fputc('\n', stdout);
 	print_ports(ctl, json_at(status, "ports"));
 	return is_good ? CTL_OK : CTL_FAILED;
