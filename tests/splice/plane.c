@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * splice_plane: the splice room alone behind one listener and one server, without control/: for
+ * splice_plane: the splice room alone behind listeners with one server each, without control/: for
  * tests that reach where the daemon's interface does not (a flow's KERNEL/RELAY word, acceptors
  * taken out and put back), and for measuring an engine by itself.
  *
  *   splice_plane --listen 10.0.0.1:80 --server 10.1.0.2:8080 --engine sockmap --acceptors 2
+ *
+ * A second --listen with a second --server makes a second pair.
  *
  * It says "ready", then answers one line on standard output for each on standard input:
  *
@@ -35,21 +37,28 @@
 #include "util/macros.h"
 
 #define MAX_CONNS       8000
+#define MAX_PAIRS       2
 #define MAX_ACCEPTORS   8
 #define TOGGLE_EVERY_NS (200 * NSEC_PER_USEC)
 #define BACKLOG         4096
 
-struct plane {
+/* A listener and its server. */
+struct pair {
 	struct address listen, server;
+	struct reuseport_group *group;
+	struct listener_state *listener_state;
+	struct backend_state *backend_state;
+	struct server_state *server_state;
+};
+
+struct plane {
+	struct pair pairs[MAX_PAIRS];
+	uint32_t n_listens, n_servers;
 	enum splice_engine engine;
 	uint32_t n_acceptors, cpus[MAX_ACCEPTORS];
 	bool has_cpus;
 	struct splice_maps *maps;
-	struct reuseport_group *group;
 	struct splice *splice;
-	struct listener_state *listener_state;
-	struct backend_state *backend_state;
-	struct server_state *server_state;
 };
 
 static const char *const engine_names[SPLICE_ENGINE_N] = {
@@ -78,37 +87,46 @@ static void *new_object(size_t size)
 /* --- Configuration -------------------------------------------------------------------------------
  */
 
-static struct splice_config *new_config(struct plane *plane)
+static void fill_config(const struct plane *plane, struct splice_config *config, uint32_t i)
 {
-	struct splice_config *config = new_object(sizeof(*config));
+	const struct pair *pair = &plane->pairs[i];
 
-	config->listeners = new_object(sizeof(*config->listeners));
-	config->backends = new_object(sizeof(*config->backends));
-	config->n_listeners = config->n_backends = 1;
-	config->backends[0] = (struct backend_config){
-		.state = plane->backend_state,
+	config->backends[i] = (struct backend_config){
+		.state = pair->backend_state,
 		.connect_timeout_ns = 5 * NSEC_PER_SEC,
 		.passive_fall = UINT32_MAX,
 		.servers = new_object(sizeof(struct backend_server)),
 		.n_servers = 1,
 	};
-	config->backends[0].servers[0] =
-		(struct backend_server){.state = plane->server_state, .weight = 1};
-	config->listeners[0] = (struct listener_config){
-		.state = plane->listener_state,
+	config->backends[i].servers[0] =
+		(struct backend_server){.state = pair->server_state, .weight = 1};
+	config->listeners[i] = (struct listener_config){
+		.state = pair->listener_state,
 		.engine = plane->engine,
+		.default_backend = i,
 		.max_connections = MAX_CONNS,
 		.max_per_source = MAX_CONNS,
 		.sniff_timeout_ns = 5 * NSEC_PER_SEC,
 		.idle_timeout_ns = 3600 * NSEC_PER_SEC,
 		.half_closed_timeout_ns = 60 * NSEC_PER_SEC,
 	};
+	atomic_fetch_add(&pair->backend_state->refs, 1);
+	atomic_fetch_add(&pair->server_state->refs, 1);
+	atomic_fetch_add(&pair->listener_state->refs, 1);
+}
+
+static struct splice_config *new_config(struct plane *plane)
+{
+	struct splice_config *config = new_object(sizeof(*config));
+
+	config->n_listeners = config->n_backends = plane->n_listens;
+	config->listeners = new_object(plane->n_listens * sizeof(*config->listeners));
+	config->backends = new_object(plane->n_listens * sizeof(*config->backends));
+	for (uint32_t i = 0; i < plane->n_listens; i++)
+		fill_config(plane, config, i);
 	config->max_parked_bytes = 256 << 20;
 	config->max_flow_parked_bytes = 8 << 20;
 	atomic_init(&config->refs, 1);
-	atomic_fetch_add(&plane->backend_state->refs, 1);
-	atomic_fetch_add(&plane->server_state->refs, 1);
-	atomic_fetch_add(&plane->listener_state->refs, 1);
 	return config;
 }
 
@@ -120,17 +138,18 @@ static void apply(struct plane *plane)
 	splice_config_unref(config);
 }
 
-static void new_states(struct plane *plane)
+static void new_states(struct pair *pair, uint32_t number)
 {
-	plane->listener_state = new_object(sizeof(*plane->listener_state));
-	plane->backend_state = new_object(sizeof(*plane->backend_state));
-	plane->server_state = new_object(sizeof(*plane->server_state));
-	atomic_init(&plane->listener_state->refs, 1);
-	atomic_init(&plane->backend_state->refs, 1);
-	atomic_init(&plane->server_state->refs, 1);
-	atomic_init(&plane->server_state->is_up, true);
-	plane->server_state->address = plane->server.storage;
-	plane->server_state->address_len = plane->server.len;
+	pair->listener_state = new_object(sizeof(*pair->listener_state));
+	pair->backend_state = new_object(sizeof(*pair->backend_state));
+	pair->server_state = new_object(sizeof(*pair->server_state));
+	pair->listener_state->number = number;
+	atomic_init(&pair->listener_state->refs, 1);
+	atomic_init(&pair->backend_state->refs, 1);
+	atomic_init(&pair->server_state->refs, 1);
+	atomic_init(&pair->server_state->is_up, true);
+	pair->server_state->address = pair->server.storage;
+	pair->server_state->address_len = pair->server.len;
 }
 
 /* --- Life ----------------------------------------------------------------------------------------
@@ -149,25 +168,26 @@ static int listen_reuseport(const struct address *address)
 	return fd;
 }
 
-static void open_listeners(struct plane *plane)
+static void open_listeners(struct plane *plane, struct pair *pair, uint32_t number)
 {
-	if (plane->listen.storage.ss_family == AF_UNIX) {
-		int fd = address_listen(&plane->listen, BACKLOG);
+	if (pair->listen.storage.ss_family == AF_UNIX) {
+		int fd = address_listen(&pair->listen, BACKLOG);
 
 		must(fd, "listening");
-		must(splice_add_socket(plane->splice, 0, 0, fd, NULL, true), "splice_add_socket");
+		must(splice_add_socket(plane->splice, number, 0, fd, NULL, true),
+		     "splice_add_socket");
 		return;
 	}
-	must(reuseport_group_new(plane->n_acceptors, &plane->group), "reuseport_group_new");
+	must(reuseport_group_new(plane->n_acceptors, &pair->group), "reuseport_group_new");
 	for (uint32_t i = 0; i < plane->n_acceptors; i++) {
-		struct splice_acceptor_load *load = reuseport_group_load(plane->group, i);
-		int fd = listen_reuseport(&plane->listen);
+		struct splice_acceptor_load *load = reuseport_group_load(pair->group, i);
+		int fd = listen_reuseport(&pair->listen);
 
 		load->cpu = plane->cpus[i];
-		must(reuseport_group_add(plane->group, i, fd), "reuseport_group_add");
-		must(splice_add_socket(plane->splice, 0, i, fd, load, false), "splice_add_socket");
-		must(splice_set_acceptor(plane->splice, i, true), "splice_set_acceptor");
-		reuseport_group_open(plane->group, i);
+		must(reuseport_group_add(pair->group, i, fd), "reuseport_group_add");
+		must(splice_add_socket(plane->splice, number, i, fd, load, false),
+		     "splice_add_socket");
+		reuseport_group_open(pair->group, i);
 	}
 }
 
@@ -178,13 +198,17 @@ static void open_plane(struct plane *plane)
 					 .n_acceptors = plane->n_acceptors,
 					 .max_conns = MAX_CONNS};
 
-	new_states(plane);
+	for (uint32_t i = 0; i < plane->n_listens; i++)
+		new_states(&plane->pairs[i], i);
 	if (plane->engine == SPLICE_SOCKMAP || plane->engine == SPLICE_AUTO)
 		must(splice_maps_new(&spec, &plane->maps), "splice_maps_new");
 	options.maps = plane->maps;
 	must(splice_new(&options, &plane->splice), "splice_new");
 	apply(plane);
-	open_listeners(plane);
+	for (uint32_t i = 0; i < plane->n_listens; i++)
+		open_listeners(plane, &plane->pairs[i], i);
+	for (uint32_t i = 0; i < plane->n_acceptors; i++)
+		must(splice_set_acceptor(plane->splice, i, true), "splice_set_acceptor");
 }
 
 /* --- Orders --------------------------------------------------------------------------------------
@@ -284,12 +308,13 @@ static void set_acceptor(struct plane *plane, char *text)
 	uint32_t i = (uint32_t)strtoul(text, &rest, 10);
 	bool is_open = strstr(rest, "open") != NULL;
 
-	if (!plane->group || i >= plane->n_acceptors)
+	if (i >= plane->n_acceptors)
 		must(-EINVAL, "acceptor");
-	if (is_open)
-		reuseport_group_open(plane->group, i);
-	else
-		reuseport_group_close(plane->group, i);
+	for (uint32_t p = 0; p < plane->n_listens; p++)
+		if (is_open)
+			reuseport_group_open(plane->pairs[p].group, i);
+		else
+			reuseport_group_close(plane->pairs[p].group, i);
 	must(splice_set_acceptor(plane->splice, i, is_open), "splice_set_acceptor");
 	(void)printf("{}\n");
 }
@@ -322,7 +347,18 @@ static enum splice_engine engine_of(const char *name)
 	return 0;
 }
 
-int main(int argc, char **argv)
+static int take_address(struct plane *plane, const char *text, bool is_listen)
+{
+	uint32_t *n = is_listen ? &plane->n_listens : &plane->n_servers;
+	struct pair *pair = &plane->pairs[*n];
+
+	if (*n == MAX_PAIRS)
+		return -E2BIG;
+	(*n)++;
+	return address_parse(text, is_listen ? &pair->listen : &pair->server);
+}
+
+static void parse(int argc, char **argv, struct plane *plane)
 {
 	static const struct option options[] = {
 		{"listen", required_argument, NULL, 'l'},
@@ -332,34 +368,38 @@ int main(int argc, char **argv)
 		{"acceptors", required_argument, NULL, 'a'},
 		{0},
 	};
-	struct plane plane = {.n_acceptors = 1};
-	struct rlimit limit;
-	int option, r = 0;
+	int option;
 
 	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1)
 		switch (option) {
 		case 'l':
-			r = address_parse(optarg, &plane.listen);
-			break;
 		case 's':
-			r = address_parse(optarg, &plane.server);
+			must(take_address(plane, optarg, option == 'l'), optarg);
 			break;
 		case 'e':
-			plane.engine = engine_of(optarg);
+			plane->engine = engine_of(optarg);
 			break;
 		case 'a':
-			plane.n_acceptors = (uint32_t)strtoul(optarg, NULL, 10);
+			plane->n_acceptors = (uint32_t)strtoul(optarg, NULL, 10);
 			break;
 		case 'c':
-			plane.has_cpus = true;
-			plane.cpus[0] = (uint32_t)strtoul(optarg, NULL, 10);
+			plane->has_cpus = true;
+			plane->cpus[0] = (uint32_t)strtoul(optarg, NULL, 10);
 			break;
 		default:
-			return 2;
+			exit(2);
 		}
-	must(r, "address");
-	if (!plane.listen.len || !plane.server.len || plane.n_acceptors - 1 >= MAX_ACCEPTORS)
+	if (plane->n_listens == 0 || plane->n_listens != plane->n_servers ||
+	    plane->n_acceptors - 1 >= MAX_ACCEPTORS)
 		must(-EINVAL, "--listen, --server, --acceptors");
+}
+
+int main(int argc, char **argv)
+{
+	struct plane plane = {.n_acceptors = 1};
+	struct rlimit limit;
+
+	parse(argc, argv, &plane);
 	if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
 		limit.rlim_cur = limit.rlim_max;
 		(void)setrlimit(RLIMIT_NOFILE, &limit);
@@ -371,7 +411,8 @@ int main(int argc, char **argv)
 	open_plane(&plane);
 	serve(&plane);
 	splice_free(plane.splice);
-	reuseport_group_free(plane.group);
+	for (uint32_t i = 0; i < plane.n_listens; i++)
+		reuseport_group_free(plane.pairs[i].group);
 	splice_maps_free(plane.maps);
 	return 0;
 }
