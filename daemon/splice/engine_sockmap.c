@@ -382,16 +382,18 @@ static uint64_t sockmap_parked(const struct conn *conn, enum conn_side from)
 {
 	const struct stream *stream = &conn->stream[from];
 	const uint64_t n_held = stream->held ? pool_buffer_len(stream->held) : 0;
-	uint64_t redirected, taken;
+	uint64_t redirected, taken, given;
 
 	if (!stream->in_maps)
 		return n_held;
 	redirected = splice_redirected(flow_of(conn, from));
+	given = redirected + stream->n_relayed;
 	/* What user space sends is the sink's TCP's at once: only redirected bytes can wait. */
 	if (redirected == stream->n_ordered || stream->fin_sent ||
 	    splice_taken(conn->fd[conn_other(from)], stream->sink_base, &taken) < 0)
-		taken = redirected + stream->n_relayed;
-	return redirected + stream->n_relayed - taken + uncharged(conn, from) + n_held;
+		taken = given;
+	/* The flow goes on between the two looks: what is taken may be more than was given then. */
+	return (given > taken ? given - taken : 0) + uncharged(conn, from) + n_held;
 }
 
 void sockmap_relay(struct conn *conn)
