@@ -136,12 +136,13 @@ class Plane:
 
     is_daemon = False
 
-    def __init__(self, bench, engine, acceptors=2, server=DIRECT):
+    def __init__(self, bench, engine, acceptors=2, server=DIRECT, cpu=None):
+        bench.subject = self
         self._err = tempfile.TemporaryFile("w+")
         self.process = bench.net.popen(
             "box", binary("tests/splice/splice_plane"), "--listen", THROUGH, "--server", server,
             "--listen", OTHER_THROUGH, "--server", OTHER_DIRECT,
-            "--engine", engine, "--acceptors", acceptors,
+            "--engine", engine, "--acceptors", acceptors, *(["--cpu", cpu] if cpu is not None else []),
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._err, text=True)
         first = self.process.stdout.readline()
         if first != "ready\n":
@@ -192,6 +193,7 @@ class Sluiced:
     is_daemon = True
 
     def __init__(self, bench, engine, acceptors=2, server=DIRECT, listener="", backend="", daemon=""):
+        bench.subject = self
         self.config = (
             f"[daemon]\nacceptors = {acceptors}\n{daemon}\n"
             f"[listener web]\nbind = {THROUGH}\nengine = {engine}\ndefault = app\n"
@@ -238,6 +240,7 @@ class SpliceBench:
 
     def __init__(self, net):
         self.net = net
+        self.subject = None  # the latest
         for name in ("a", "box", "b"):
             net.ns(name)
         # With offloads: the splice plane is about bytes, and 64 KiB segments are what it gets.
@@ -284,8 +287,13 @@ class SpliceBench:
     def load(self, mode, *argv, **kwargs):
         process = self.load_begin(mode, *argv, **kwargs)
         out, _ = process.communicate(timeout=120)
-        assert process.returncode == 0, (process.returncode, out)
+        assert process.returncode == 0, (process.returncode, out, self.told())
         return json.loads(out)
+
+    def told(self):
+        """What the subject has to say, for the message of a failure."""
+        subject = self.subject
+        return subject.order("report") if isinstance(subject, Plane) else ""
 
 
 def settled(subject, before, deadline_s=SETTLE_S):

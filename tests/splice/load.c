@@ -46,6 +46,14 @@ static void die(const char *what, int error)
 	exit(1);
 }
 
+void load_error(struct load *load, const char *what, int error)
+{
+	if (atomic_fetch_add(&load->n_errors, 1) > 0)
+		return;
+	atomic_store(&load->first_errno, error);
+	atomic_store(&load->first_error, what);
+}
+
 void load_pin(const struct load *load)
 {
 	cpu_set_t set;
@@ -112,6 +120,9 @@ static void print_measured(struct load *load, double seconds, double busy)
 		     ", \"errors\": %" PRIu64 ", \"wrong\": %" PRIu64,
 		     mode_names[load->mode], atomic_load(&load->n_connected), seconds, n, bytes,
 		     atomic_load(&load->n_errors), atomic_load(&load->n_wrong));
+	if (atomic_load(&load->first_error))
+		(void)printf(", \"first_error\": \"%s: %s\"", atomic_load(&load->first_error),
+			     strerror(atomic_load(&load->first_errno)));
 	if (load->mode == LOAD_BULK)
 		(void)printf(", \"gbps\": %.4f", (double)bytes * 8 / seconds / 1e9);
 	else

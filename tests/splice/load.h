@@ -31,6 +31,8 @@ struct load {
 	_Atomic uint64_t n_answered;  /* by clients, verified, while measuring; stuck: received */
 	_Atomic uint64_t n_connected; /* pingpong, idle, bulk, stuck */
 	_Atomic uint64_t n_errors, n_wrong;
+	const char *_Atomic first_error; /* a literal */
+	_Atomic int first_errno;
 	uint32_t *latencies_us10; /* tenths of µs, of n_latencies messages */
 	uint32_t n_latencies, max_latencies;
 	int listen_fd;
@@ -39,6 +41,9 @@ struct load {
 /* Threads; arg is the load. */
 void *load_client_run(void *load);
 void *load_server_run(void *load);
+
+/* Counts it, and remembers the first. `error` is an errno, or 0. */
+void load_error(struct load *load, const char *what, int error);
 
 /* This thread keeps to load->cpu. */
 void load_pin(const struct load *load);

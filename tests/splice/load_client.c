@@ -47,7 +47,7 @@ static void open_client(struct clients *clients, struct client *client)
 				  .n_messages = client->n_messages};
 	client->fd = address_connect(&clients->load->connect);
 	if (client->fd < 0) {
-		atomic_fetch_add(&clients->load->n_errors, 1);
+		load_error(clients->load, "connect", -client->fd);
 		return;
 	}
 	client->sent_ns = clock_now_ns();
@@ -55,11 +55,11 @@ static void open_client(struct clients *clients, struct client *client)
 	(void)epoll_ctl(clients->epoll_fd, EPOLL_CTL_ADD, client->fd, &event);
 }
 
-static void fail(struct clients *clients, struct client *client)
+static void fail(struct clients *clients, struct client *client, const char *what, int error)
 {
 	if (client->is_ended)
 		return;
-	atomic_fetch_add(&clients->load->n_errors, 1);
+	load_error(clients->load, what, error);
 	(void)close(client->fd);
 	client->fd = -1;
 	client->is_ended = true;
@@ -88,7 +88,7 @@ static void send_message(struct clients *clients, struct client *client, uint64_
 	client->n_echoed = 0;
 	client->is_waiting = true;
 	if (send(client->fd, clients->message, size, MSG_NOSIGNAL) != (ssize_t)size)
-		fail(clients, client);
+		fail(clients, client, "client: send", errno);
 }
 
 static void note_latency(struct load *load, uint64_t ns)
@@ -123,7 +123,8 @@ static void read_answer(struct clients *clients, struct client *client)
 	if (n < 0 && errno == EAGAIN)
 		return;
 	if (n <= 0 || !client->is_waiting) {
-		fail(clients, client);
+		fail(clients, client, n > 0 ? "more than was sent" : "an answer",
+		     n < 0 ? errno : 0);
 		return;
 	}
 	client->n_echoed += (uint32_t)n;
@@ -141,7 +142,7 @@ static void read_end(struct clients *clients, struct client *client)
 	if (n < 0 && errno == EAGAIN)
 		return;
 	if (n != 0) {
-		fail(clients, client);
+		fail(clients, client, "the server's end", n < 0 ? errno : 0);
 		return;
 	}
 	if (atomic_load_explicit(&load->is_measuring, memory_order_relaxed))
@@ -164,7 +165,7 @@ static void push(struct clients *clients, struct client *client)
 			load_fill(clients->message, client->n_sent, LOAD_MAX_MESSAGE);
 		n = send(client->fd, clients->message, LOAD_MAX_MESSAGE, MSG_NOSIGNAL);
 		if (n < 0 && errno != EAGAIN)
-			fail(clients, client);
+			fail(clients, client, "pushing", errno);
 		if (n <= 0)
 			return;
 		client->n_sent += (uint64_t)n;
@@ -181,7 +182,7 @@ static void take(struct clients *clients, struct client *client)
 		if (n < 0 && errno == EAGAIN)
 			return;
 		if (n <= 0) {
-			fail(clients, client);
+			fail(clients, client, "reading", n < 0 ? errno : 0);
 			return;
 		}
 		if (!load_check(clients->answer, client->n_received, (uint32_t)n))
@@ -214,7 +215,7 @@ static void connected(struct clients *clients, struct client *client)
 	socklen_t len = sizeof(error);
 
 	if (getsockopt(client->fd, SOL_SOCKET, SO_ERROR, &error, &len) < 0 || error) {
-		fail(clients, client);
+		fail(clients, client, "connecting", error);
 		return;
 	}
 	client->is_connected = true;

@@ -44,7 +44,7 @@ static void echo(struct load *load, struct served *served)
 		served->n_received += (uint64_t)n;
 		/* One message is on its way at a time: the send buffer has room for it. */
 		if (send(served->fd, buffer, (size_t)n, MSG_NOSIGNAL) != n)
-			atomic_fetch_add(&load->n_errors, 1);
+			load_error(load, "server: send", errno);
 		if (load->mode == LOAD_CHURN && served->n_received >= load->size) {
 			(void)shutdown(served->fd, SHUT_WR);
 			return;

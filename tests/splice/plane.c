@@ -124,6 +124,7 @@ static struct splice_config *new_config(struct plane *plane)
 	config->backends = new_object(plane->n_listens * sizeof(*config->backends));
 	for (uint32_t i = 0; i < plane->n_listens; i++)
 		fill_config(plane, config, i);
+	config->flow_log_every = 1;
 	config->max_parked_bytes = 256 << 20;
 	config->max_flow_parked_bytes = 8 << 20;
 	atomic_init(&config->refs, 1);
@@ -214,6 +215,20 @@ static void open_plane(struct plane *plane)
 /* --- Orders --------------------------------------------------------------------------------------
  */
 
+/* How the latest connections ended (as many as the acceptors' rings keep), each with its bytes. */
+static void print_ends(struct plane *plane)
+{
+	static struct splice_flow_record records[256];
+	uint32_t n;
+
+	(void)printf("\"ends\": [");
+	n = splice_records_drain(plane->splice, records, 256);
+	for (uint32_t i = 0; i < n; i++)
+		(void)printf("%s[\"%s\", %" PRIu64 ", %" PRIu64 "]", i ? ", " : "", records[i].how,
+			     records[i].row.bytes[0], records[i].row.bytes[1]);
+	(void)printf("], ");
+}
+
 static void report(struct plane *plane)
 {
 	struct splice_report *all = new_object(sizeof(*all));
@@ -229,7 +244,9 @@ static void report(struct plane *plane)
 			to[j] += from[j];
 		n_conns += all->acceptors[i].n_conns;
 	}
-	(void)printf("{\"conns\": %u, \"flows\": {", n_conns);
+	(void)printf("{");
+	print_ends(plane);
+	(void)printf("\"conns\": %u, \"flows\": {", n_conns);
 	for (unsigned i = 0; i < SPLICE_ENGINE_N; i++)
 		(void)printf("%s\"%s\": %" PRIu64, i ? ", " : "", engine_names[i], sum.n_flows[i]);
 	(void)printf("}, \"bytes\": {");
