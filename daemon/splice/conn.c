@@ -267,6 +267,10 @@ static void check_parked(struct conn *conn)
 
 static void run(struct conn *conn, unsigned streams)
 {
+	/* A look that was due is had now, and by both: an event of one stream must not take it from
+	 * the other, which waits for nothing else (PUMP_ORDER). */
+	if (conn->is_soon)
+		streams = BOTH;
 	acceptor_forget_soon(conn);
 	for (enum conn_side from = CLIENT; from <= SERVER && conn->state == CONN_OPEN; from++) {
 		if (streams & ONLY(from))
