@@ -11,6 +11,7 @@
  * It says "ready", then answers one line on standard output for each on standard input:
  *
  *   report              counters of all acceptors as one JSON object
+ *   words               what the verdict and the acceptor have counted of each flow
  *   toggle MS           for so long, flips the word of every flow in the kernel, again and again
  *   acceptor N open|close
  *   reload              the same configuration anew
@@ -266,6 +267,28 @@ static void report(struct plane *plane)
 	free(all);
 }
 
+/* The words of every side that has had a flow, for whoever looks for a hang. */
+static void print_words(struct plane *plane)
+{
+	bool is_first = true;
+
+	(void)printf("[");
+	for (uint32_t side = 0; plane->maps && side < 2 * MAX_CONNS; side++) {
+		const struct splice_flow *flow = splice_flow(plane->maps, side);
+
+		if (flow->n_skbs == 0)
+			continue;
+		(void)printf("%s{\"side\": %u, \"redirected\": %llu, \"passed\": %llu, "
+			     "\"consumed\": %llu, \"wish\": %u, \"in_kernel\": %u, "
+			     "\"skbs\": %llu, \"credit_out\": %llu}",
+			     is_first ? "" : ", ", side, flow->redirected, flow->passed,
+			     flow->consumed, flow->wish, flow->in_kernel, flow->n_skbs,
+			     flow->n_credit_out);
+		is_first = false;
+	}
+	(void)printf("]\n");
+}
+
 /* Only words that the acceptor has set to KERNEL: before that, order is not the verdict's. */
 static uint64_t flip(struct plane *plane, uint32_t *flipped)
 {
@@ -344,6 +367,8 @@ static void serve(struct plane *plane)
 	while (fgets(line, sizeof(line), stdin)) {
 		if (strncmp(line, "report", 6) == 0)
 			report(plane);
+		else if (strncmp(line, "words", 5) == 0)
+			print_words(plane);
 		else if (strncmp(line, "toggle ", 7) == 0)
 			toggle(plane, line + 7);
 		else if (strncmp(line, "acceptor ", 9) == 0)
