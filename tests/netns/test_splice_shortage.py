@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""
+The daemon where something is short or goes away: file descriptors, clients that never finish their
+hello, a backend that is killed, and the packet plane at work on the same port.
+"""
+import resource
+import socket
+
+import pytest
+
+from lib import wait_for
+from splice_rig import (DIRECT, ENGINES, FRONT, FRONT_PORT, FULL, OTHER_DIRECT, OTHER_THROUGH,
+                        Footprint, Sluiced, SpliceBench, assert_right, cpu_seconds, settled)
+
+SLOW = 5000 if FULL else 500
+CONNECTIONS = 1000 if FULL else 200
+ROUTED_FRAMES = 200000 if FULL else 20000
+
+
+def held_connections(bench, n, first=b""):
+    """n connections that say `first` and nothing more."""
+    sockets = []
+    with bench.net.inside("a"):
+        for _ in range(n):
+            sock = socket.create_connection((FRONT, FRONT_PORT), 10)
+            sockets.append(sock)
+            if first:
+                sock.sendall(first)
+    return sockets
+
+
+def close_all(sockets):
+    for sock in sockets:
+        sock.close()
+
+
+def test_no_descriptors_left(net):
+    """Accepting pauses, without spinning, and resumes; connections that are there go on."""
+    bench = SpliceBench(net)
+    with bench.start("copy", kind=Sluiced) as subject:
+        before = Footprint(subject.pid)
+        with net.inside("b"):
+            server = socket.create_server(tuple_of(DIRECT), backlog=512)
+        # Of the running process: room for a few dozen connections more.
+        limit = before.fds + before.pipes + 100
+        resource.prlimit(subject.pid, resource.RLIMIT_NOFILE,
+                         (limit, resource.prlimit(subject.pid, resource.RLIMIT_NOFILE)[1]))
+        clients = held_connections(bench, 150)
+        wait_for(lambda: subject.conns() >= 20, "some are accepted")
+        used = cpu_seconds(subject.pid)
+        first, peer = clients[0], server.accept()[0]
+        for _ in range(1000):
+            first.sendall(b"x")
+            assert peer.recv(1) == b"x"
+        assert cpu_seconds(subject.pid) - used < 0.5, "it spins for want of descriptors"
+        close_all(clients[1:])
+        server.close()
+        peer.close()
+        first.close()
+        wait_for(lambda: subject.conns() == 0, "all are gone", 20)
+        assert_right(bench.torture("--connections", 100, "--profile", "short", "--at-once", 8))
+        settled(subject, before)
+
+
+def tuple_of(address):
+    host, port = address.rsplit(":", 1)
+    return host, int(port)
+
+
+def test_slow_hellos(net):
+    """They cost little memory and no one else's time, and are ended by sniff_timeout."""
+    bench = SpliceBench(net)
+    with bench.start("auto", kind=Sluiced, listener="sniff = tls\nsniff_timeout = 3s\n"
+                     "max_connections = 10000\n") as subject:
+        before = Footprint(subject.pid)
+        # The first bytes of a hello that says it is long.
+        slow = held_connections(bench, SLOW, b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03")
+        wait_for(lambda: subject.conns() >= SLOW * 0.9, "they are being sniffed", 20)
+        now = Footprint(subject.pid)
+        assert now.rss - before.rss <= SLOW * (16 << 10) + (16 << 20), (before, now)
+        report = bench.torture("--connections", CONNECTIONS, "--profile", "short",
+                               through=OTHER_THROUGH, listen=OTHER_DIRECT)
+        assert_right(report)
+        wait_for(lambda: subject.conns() == 0, "they have been ended", 20)
+        assert subject.rejected(listener="web", reason="sniff_timeout") == SLOW
+        close_all(slow)
+        settled(subject, before, peak=SLOW)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_backend_killed_under_load(net, engine):
+    """Every client learns of it by a reset; later ones are served when it is back."""
+    bench = SpliceBench(net)
+    with bench.start(engine) as subject:
+        before = Footprint(subject.pid)
+        load = bench.load_begin("pingpong", "--connections", 100, "--ms", 20000)
+        wait_for(lambda: subject.conns() == 100 and sum(
+            subject.bytes(e) for e in ENGINES if e != "auto") > 100000, "it is under load", 20)
+        load.kill()
+        load.wait()
+        wait_for(lambda: subject.conns() == 0, "all have ended", 20)
+        assert_right(bench.torture("--connections", CONNECTIONS, "--max-bytes", 1 << 20))
+        settled(subject, before, peak=100)
+
+
+PORTS = """
+[port wan]
+interface = wan
+forward = route
+stall_timeout = 5s
+[port lan]
+interface = lan
+forward = route
+stall_timeout = 5s
+"""
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_both_planes_on_one_port(net, engine):
+    """Routed frames and spliced connections, at once, on the same interfaces; both exact."""
+    bench = SpliceBench(net)
+    for ns, ifname in (("a", "va"), ("box", "wan"), ("box", "lan"), ("b", "vb")):
+        net.lossless(ns, ifname)
+    with bench.start(engine, kind=Sluiced, tail=PORTS) as subject:
+        before = Footprint(subject.pid)
+        run = bench.torture_begin("--connections", CONNECTIONS, "--max-bytes", 1 << 20)
+        mac = net.mac("box", "wan")
+        sink = net.sink("b", "vb", "--idle-timeout", "20s", "--expect", ROUTED_FRAMES)
+        with sink:
+            sent = net.gen("a", "send", "va", "--count", ROUTED_FRAMES, "--rate", "5k", "--ip",
+                           "--size", 128, "--src-ip", "10.7.1.2", "--dst-ip", "10.7.2.2",
+                           "--dst-mac", mac, status=None, deadline_s=90)
+            got = sink.result(status=None, deadline_s=60)
+        assert got["received"] == sent["sent"] == ROUTED_FRAMES, (sent, got)
+        assert got["corrupted"] == got["duplicated"] == 0, got
+        assert_right(bench.torture_end(run))
+        settled(subject, before)
