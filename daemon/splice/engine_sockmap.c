@@ -252,8 +252,18 @@ static enum pump nothing_there(struct conn *conn, enum conn_side from, ssize_t n
 {
 	if (n < 0 && errno != EAGAIN)
 		return PUMP_SOURCE;
-	/* Owed bytes wait behind others in the psock: 0 is not the end then (splice-lab.md 0.2),
-	 * and a dead source sends no event when they come. */
+	/*
+	 * Owed bytes wait behind others in the psock: 0 is not the end then (splice-lab.md 0.2),
+	 * and a dead source sends no event when they come. They may never: what was redirected to
+	 * it fails, and the kernel then drops what is behind (splice.md T6). So the looks are
+	 * bounded, about 20 ms without a byte, and what is missing makes it a reset.
+	 */
+	if (is_owed(conn, from) && conn->is_dead[from] &&
+	    conn->soon_delay_ns >= SOON_MAX_DELAY_NS) {
+		conn->stream[from].is_cut = true;
+		errno = ECONNRESET;
+		return PUMP_SOURCE;
+	}
 	if (is_owed(conn, from))
 		return n == 0 || conn->is_dead[from] ? PUMP_ORDER : PUMP_EMPTY;
 	return n == 0 ? PUMP_EOF : PUMP_EMPTY;
