@@ -23,7 +23,7 @@ TAIL_LINES = 40
 
 # Seconds a suite may take on the 2-CPU development machine (design.md §7). Printed, not enforced: a test that hangs is
 # ended by its own timeout, and pytest as a whole after PATIENCE times the budget.
-BUDGET = {"check": 30, "unit": 30, "fuzz": 30, "bpf": 60, "service": 60, "netns": 240, "route": 300, "sanitize": 180}
+BUDGET = {"check": 30, "unit": 30, "fuzz": 30, "bpf": 60, "service": 60, "netns": 240, "route": 300, "splice": 360, "sanitize": 180}
 PATIENCE = 4
 
 SANITIZER_ENV = {
@@ -233,6 +233,7 @@ SUITES = {
     "service": suite_meson("service"),
     "netns": suite_pytest("netns", "packet"),
     "route": suite_pytest("route", "route"),
+    "splice": suite_pytest("splice", "splice"),
     "sanitize": suite_sanitize,
 }
 

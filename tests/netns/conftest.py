@@ -15,6 +15,7 @@ from lib import Net, ensure_bpffs, run
 
 REQUIRE_ALL = os.environ.get("SLUICE_REQUIRE") == "all"
 EXIT_SKIPPED = 77
+SPLICE_FILE = re.compile(r"test_splice(_\w+)?\.py")
 ROUTE_FILE = re.compile(r"test_(route|router|bridge|policy)(_\w+)?\.py")
 
 
@@ -23,14 +24,21 @@ def pytest_configure(config):
 
 
 def pytest_addoption(parser):
-    parser.addoption("--part", choices=("packet", "route"),
-                     help="only the tests of routers, bridges and policy (route), or only all others")
+    parser.addoption("--part", choices=("packet", "route", "splice"),
+                     help="only the tests of routers, bridges and policy (route), of listeners "
+                     "(splice), or only all others (packet)")
+
+
+def _part_of(name):
+    if SPLICE_FILE.fullmatch(name):
+        return "splice"
+    return "route" if ROUTE_FILE.fullmatch(name) else "packet"
 
 
 def pytest_ignore_collect(collection_path, config):
     part, name = config.getoption("part"), collection_path.name
     if part and name.startswith("test_"):
-        return bool(ROUTE_FILE.fullmatch(name)) != (part == "route") or None
+        return _part_of(name) != part or None
     return None
 
 
