@@ -107,6 +107,8 @@ class Footprint:
         for path in Path(f"/proc/{pid}/fd").iterdir():
             with contextlib.suppress(OSError):
                 links.append(os.readlink(path))
+        # Programs are not a connection's: the daemon loads one of its own a second after its start.
+        links = [link for link in links if link != "anon_inode:bpf-prog"]
         self.pipes = sum(link.startswith("pipe:") for link in links)
         self.fds = len(links) - self.pipes
         status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
