@@ -11,6 +11,7 @@
  */
 #include "splice/conn.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
@@ -265,6 +266,39 @@ static void check_parked(struct conn *conn)
 	conn_abort(conn, "too many bytes parked");
 }
 
+/*
+ * Something that is still to be done is always waited for: by an event that will come, or by a look
+ * that is due. (The deadline is no wait: it ends the connection. The passed bytes of a stream in
+ * the kernel come with a note, and its end with RDHUP.) True of a connection after each run().
+ */
+static bool is_awaited(const struct conn *conn, enum conn_side from)
+{
+	const struct stream *stream = &conn->stream[from];
+	enum conn_side to = conn_other(from);
+	uint32_t source_events = conn->epoll_events[from], sink_events = conn->epoll_events[to];
+
+	if (conn->is_soon)
+		return true;
+	if (conn->is_dead[from] && is_over(conn, from))
+		return false; /* the other side has to be told, or the pair to be ended */
+	if (is_over(conn, from))
+		return true;
+	if (stream->fin_seen)
+		return false; /* FIN is sent on by finish(), which had to ask for another look */
+	/* What is held goes first: the source's events say nothing then. */
+	if (stream->engine->sink_events(conn, from) & EPOLLOUT)
+		return conn->is_watched[to] && sink_events & EPOLLOUT;
+	return conn->is_watched[from] && source_events & (EPOLLIN | EPOLLRDHUP);
+}
+
+static void conn_check(const struct conn *conn)
+{
+	bool is_fine = is_awaited(conn, CLIENT) && is_awaited(conn, SERVER);
+
+	assert(is_fine);
+	(void)is_fine;
+}
+
 static void run(struct conn *conn, unsigned streams)
 {
 	/* A look that was due is had now, and by both: an event of one stream must not take it from
@@ -292,6 +326,7 @@ static void run(struct conn *conn, unsigned streams)
 			     conn->stream[from].engine->parked(conn, from));
 	watch(conn);
 	arm_timer(conn);
+	conn_check(conn);
 	check_parked(conn);
 }
 
