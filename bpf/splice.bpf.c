@@ -159,10 +159,24 @@ static __always_inline int pass(struct splice_flow *flow, __u32 side, __u32 len)
 	return SK_PASS;
 }
 
-/* May this skb be redirected, as far as user space is concerned? */
-static __always_inline bool is_kernels(struct splice_flow *flow)
+/*
+ * Does the peer's own stream owe nothing? What the peer's socket passes to user space goes through
+ * the same queue of its psock as what is redirected to it, and behind that it is charged to nobody:
+ * its sender's window stays open, and all that it has pours in (design.md §5.5). So while user
+ * space relays one direction, nothing is put into the other's way, and it is relayed, too.
+ */
+static __always_inline bool is_peer_clear(__u32 peer_side)
 {
-	if (*(volatile __u32 *)&flow->wish != SPLICE_KERNEL)
+	const struct splice_flow *back = bpf_map_lookup_elem(&flows, &peer_side);
+
+	return back &&
+	       *(const volatile __u64 *)&back->passed == *(const volatile __u64 *)&back->consumed;
+}
+
+/* May this skb be redirected, as far as user space is concerned? */
+static __always_inline bool is_kernels(struct splice_flow *flow, __u32 side)
+{
+	if (*(volatile __u32 *)&flow->wish != SPLICE_KERNEL || !is_peer_clear(SPLICE_PEER(side)))
 		return false;
 	if (flow->in_kernel)
 		return true;
@@ -238,7 +252,7 @@ static __always_inline int decide(struct __sk_buff *skb)
 		return SK_PASS;
 	flow->n_skbs++;
 	flow->last_ns = bpf_ktime_get_coarse_ns();
-	if (!is_kernels(flow))
+	if (!is_kernels(flow, side))
 		return pass(flow, side, len);
 
 	room = look_for_room(flow, SPLICE_PEER(side), len);

@@ -78,6 +78,32 @@ static void test_passes_by_wish_and_goes_on_in_the_kernel(void **state)
 	assert_int_equal(way->flow->n_toggles, 1);
 }
 
+/* What a socket passes queues behind what is redirected to it, charged to nobody: never both. */
+static void test_passes_while_the_way_back_is_relayed(void **state)
+{
+	for (unsigned i = 0; i < 2; i++) {
+		_cleanup_(link_close) struct link link;
+		struct way *way = &link.way[i], *back = &link.way[1 - i];
+
+		link_open(&link, maps, i);
+		link_splice(&link);
+		__atomic_store_n(&back->flow->wish, SPLICE_RELAY, __ATOMIC_RELEASE);
+		way_feed_all(back, 1000);
+		env_wait_readable(back->source);
+		way_feed_all(way, 500);
+		env_wait_readable(way->source);
+		assert_int_equal(way->flow->redirected, 0);
+		assert_int_equal(way->flow->passed, 500);
+
+		way_expect(way, 500, true);
+		way_expect(back, 1000, true);
+		assert_false(splice_is_owed(back->flow));
+		way_feed_all(way, 600);
+		way_expect(way, 600, false);
+		assert_int_equal(way->flow->redirected, 100);
+	}
+}
+
 /* Nobody reads at the server: credit ends, and all that was accepted arrives in the end. */
 static void test_passes_for_want_of_credit(void **state)
 {
@@ -535,6 +561,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_redirects_both_ways, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_passes_by_wish_and_goes_on_in_the_kernel,
 						setup, teardown),
+		cmocka_unit_test_setup_teardown(test_passes_while_the_way_back_is_relayed, setup,
+						teardown),
 		cmocka_unit_test_setup_teardown(test_passes_for_want_of_credit, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_missing_peer_passes_and_is_counted, setup,
 						teardown),
