@@ -474,17 +474,17 @@ void peer_close(int fd)
 	assert_int_equal(close(fd), 0);
 }
 
-uint64_t peer_fill(int fd, uint32_t seed)
+uint64_t peer_fill_on(int fd, uint32_t seed, uint64_t from)
 {
 	uint8_t data[16384];
-	uint64_t at = 0;
+	uint64_t at = from;
 
 	for (;;) {
 		struct pollfd pollfd = {.fd = fd, .events = POLLOUT};
 		ssize_t n;
 
 		if (poll(&pollfd, 1, FILL_QUIET_MS) == 0)
-			return at;
+			return at - from;
 		pattern_fill(data, sizeof(data), seed, at);
 		n = send(fd, data, sizeof(data), MSG_NOSIGNAL | MSG_DONTWAIT);
 		if (n < 0 && errno == EAGAIN)
@@ -492,6 +492,11 @@ uint64_t peer_fill(int fd, uint32_t seed)
 		assert_true(n > 0);
 		at += (uint64_t)n;
 	}
+}
+
+uint64_t peer_fill(int fd, uint32_t seed)
+{
+	return peer_fill_on(fd, seed, 0);
 }
 
 void peer_ping(int client, int server)

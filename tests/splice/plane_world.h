@@ -86,6 +86,8 @@ void peer_close(int fd);
 
 /* As much as goes without anyone reading, in a non-blocking way: until nothing went for 100 ms. */
 uint64_t peer_fill(int fd, uint32_t seed);
+/* …, after `from` bytes of the stream; how many more. */
+uint64_t peer_fill_on(int fd, uint32_t seed, uint64_t from);
 
 /* One message each way; the client's end, and the server's. */
 void peer_ping(int client, int server);
