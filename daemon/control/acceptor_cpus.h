@@ -10,12 +10,14 @@
 
 #include "control/listeners.h"
 
+struct conf;
 struct plan;
 struct topo;
 
 /*
- * `wanted` acceptors, 0 = one for each free CPU, at least one. Returns how many, ≤
+ * As many as [daemon] acceptors wants (auto: one for each free CPU, at least one), on the CPUs that
+ * [daemon] cpus lists (auto: all that are allowed). Returns how many, ≤
  * CONF_MAX_ACCEPTORS; *ret_is_shared: some share a CPU with a worker or with each other.
  */
-uint32_t acceptor_cpus(const struct plan *plan, const struct topo *topo, uint32_t wanted,
+uint32_t acceptor_cpus(const struct plan *plan, const struct topo *topo, const struct conf *conf,
 		       struct listeners_acceptor *ret_acceptors, bool *ret_is_shared);

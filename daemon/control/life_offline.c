@@ -27,7 +27,7 @@ static void print_splice(const struct conf *conf, const struct plan *plan)
 
 	if (conf->n_listeners == 0 || topo_read("/sys", &topo) < 0)
 		return;
-	n = acceptor_cpus(plan, &topo, conf->daemon.acceptors, acceptors, &is_shared);
+	n = acceptor_cpus(plan, &topo, conf, acceptors, &is_shared);
 	printf("\nacceptors: %u, on CPU", n);
 	for (uint32_t i = 0; i < n; i++)
 		printf("%s%u", i ? "," : " ", acceptors[i].cpu);

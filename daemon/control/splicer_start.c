@@ -90,8 +90,7 @@ static void choose_cpus(struct splicer *splicer, const struct conf *conf, const 
 {
 	bool is_shared;
 
-	splicer->n_acceptors =
-		acceptor_cpus(plan, topo, conf->daemon.acceptors, splicer->acceptors, &is_shared);
+	splicer->n_acceptors = acceptor_cpus(plan, topo, conf, splicer->acceptors, &is_shared);
 	if (is_shared)
 		log_notice("%u acceptor%s: not enough CPUs for each to have one without a worker",
 			   splicer->n_acceptors, splicer->n_acceptors == 1 ? "" : "s");

@@ -11,7 +11,7 @@ import shutil
 import signal
 import subprocess
 
-from lib import wait_for
+from lib import Deadline, wait_for
 from splice_rig import DIRECT, FRONT_PORT, THROUGH, Plane, Sluiced, SpliceBench
 
 LOAD_CPU, CANDIDATE_CPU = 0, 1
@@ -19,7 +19,7 @@ STOP_DEADLINE_S = 15
 HAPROXY = """
 global
     nbthread 1
-    maxconn 8000
+    maxconn 5000
 defaults
     mode tcp
     timeout connect 5s
@@ -98,10 +98,15 @@ class _Process(Candidate):
 
     def start(self):
         net = self.wires.net
-        self.process = net.popen("box", "taskset", "-c", CANDIDATE_CPU, *self.command(),
-                                 stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        wait_for(lambda: f":{FRONT_PORT}" in net.run("box", "ss", "-ltnH").stdout,
-                 f"{self.name} listens")
+        words = net.dir / f"{self.name}.err"
+        with words.open("wb") as stderr:
+            self.process = net.popen("box", "taskset", "-c", CANDIDATE_CPU, *self.command(),
+                                     stdout=subprocess.DEVNULL, stderr=stderr)
+        try:
+            wait_for(lambda: f":{FRONT_PORT}" in net.run("box", "ss", "-ltnH").stdout,
+                     f"{self.name} listens")
+        except Deadline as e:
+            raise Deadline(f"{e}\n{words.read_text()}") from None
 
     def stop(self):
         self.process.send_signal(signal.SIGKILL)

@@ -204,10 +204,12 @@ static struct topo eight_cpus(void)
 static void expect_acceptors(const struct plan *plan, uint32_t wanted, const int *cpus,
 			     bool is_shared)
 {
+	/* A list in the configuration is in the plan, too. */
+	struct conf conf = {.daemon = {.acceptors = wanted, .cpus.all = !plan->cpus[1]}};
 	struct listeners_acceptor acceptors[CONF_MAX_ACCEPTORS];
 	struct topo topo = eight_cpus();
 	bool shared = !is_shared;
-	uint32_t n = acceptor_cpus(plan, &topo, wanted, acceptors, &shared);
+	uint32_t n = acceptor_cpus(plan, &topo, &conf, acceptors, &shared);
 
 	for (uint32_t i = 0; i < n; i++) {
 		assert_int_equal(acceptors[i].cpu, cpus[i]);
@@ -235,6 +237,17 @@ static void test_acceptors_keep_off_the_workers(void **state)
 	expect_acceptors(&plan, 0, (int[]){0, -1}, true);
 }
 
+static void test_acceptors_keep_to_the_list(void **state)
+{
+	struct plan_worker workers[] = {{.cpu = 1}};
+	struct plan plan = {.workers = workers, .cpus = {[1] = true, [5] = true, [6] = true}};
+
+	expect_acceptors(&plan, 0, (int[]){1, 5, 6, -1}, false);
+	plan.n_workers = 1;
+	expect_acceptors(&plan, 0, (int[]){5, 6, -1}, false);
+	expect_acceptors(&plan, 4, (int[]){5, 6, 1, 5, -1}, true);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -244,6 +257,7 @@ int main(void)
 		cmocka_unit_test(test_states_outlive_configurations),
 		cmocka_unit_test(test_what_nobody_checks_is_up),
 		cmocka_unit_test(test_acceptors_keep_off_the_workers),
+		cmocka_unit_test(test_acceptors_keep_to_the_list),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
