@@ -342,7 +342,8 @@ void conn_open(struct conn *conn)
 		conn->stream[from].engine = engine;
 		conn->stream[from].last_ns = conn->acceptor->now_ns;
 	}
-	run(conn, BOTH);
+	/* The server can have said nothing that epoll would not tell. */
+	run(conn, ONLY(CLIENT));
 }
 
 void conn_on_event(struct conn *conn, enum conn_side side, uint32_t events)
@@ -355,6 +356,8 @@ void conn_on_event(struct conn *conn, enum conn_side side, uint32_t events)
 			conn->state_since_ns = conn->acceptor->now_ns;
 		streams = BOTH;
 	}
+	if (events & EPOLLRDHUP)
+		conn->is_ending[side] = true;
 	if (events & (EPOLLIN | EPOLLRDHUP))
 		streams |= ONLY(side);
 	if (events & EPOLLOUT)

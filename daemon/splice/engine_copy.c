@@ -26,14 +26,16 @@ static enum pump hold(struct conn *conn, enum conn_side from, const uint8_t *dat
 	return PUMP_FULL;
 }
 
-/* Returns how many bytes the sink took; -errno if it failed. */
-static ssize_t give(struct conn *conn, enum conn_side from, const uint8_t *data, size_t len)
+/* Returns how many bytes the sink took; -errno if it failed. `flags`: MSG_MORE, or none. */
+static ssize_t give(struct conn *conn, enum conn_side from, const uint8_t *data, size_t len,
+		    int flags)
 {
 	struct stream *stream = &conn->stream[from];
 	ssize_t n;
 
 	do
-		n = send(conn->fd[conn_other(from)], data, len, MSG_NOSIGNAL | MSG_DONTWAIT);
+		n = send(conn->fd[conn_other(from)], data, len,
+			 MSG_NOSIGNAL | MSG_DONTWAIT | flags);
 	while (n < 0 && errno == EINTR);
 	if (n < 0)
 		return errno == EAGAIN ? 0 : -errno;
@@ -42,9 +44,10 @@ static ssize_t give(struct conn *conn, enum conn_side from, const uint8_t *data,
 	return n;
 }
 
-enum pump stream_give(struct conn *conn, enum conn_side from, const uint8_t *data, size_t len)
+static enum pump give_or_hold(struct conn *conn, enum conn_side from, const uint8_t *data,
+			      size_t len, int flags)
 {
-	ssize_t n = give(conn, from, data, len);
+	ssize_t n = give(conn, from, data, len, flags);
 
 	if (n < 0) {
 		conn->stream[from].is_cut = true;
@@ -52,6 +55,11 @@ enum pump stream_give(struct conn *conn, enum conn_side from, const uint8_t *dat
 		return PUMP_SINK;
 	}
 	return (size_t)n == len ? PUMP_EMPTY : hold(conn, from, data + n, len - (size_t)n);
+}
+
+enum pump stream_give(struct conn *conn, enum conn_side from, const uint8_t *data, size_t len)
+{
+	return give_or_hold(conn, from, data, len, 0);
 }
 
 enum pump stream_flush(struct conn *conn, enum conn_side from)
@@ -62,7 +70,7 @@ enum pump stream_flush(struct conn *conn, enum conn_side from)
 
 	if (!held)
 		return PUMP_EMPTY;
-	n = give(conn, from, held->data + held->start, pool_buffer_len(held));
+	n = give(conn, from, held->data + held->start, pool_buffer_len(held), 0);
 	if (n < 0) {
 		stream->is_cut = true;
 		errno = (int)-n;
@@ -81,6 +89,39 @@ static int copy_enter(struct conn *conn, enum conn_side from)
 	return conn->stream[from].in_maps ? -EBUSY : 0;
 }
 
+static ssize_t receive(struct conn *conn, enum conn_side from, size_t n_before)
+{
+	ssize_t n;
+
+	do
+		n = recv(conn->fd[from], conn->acceptor->scratch + n_before,
+			 SCRATCH_BYTES - n_before, MSG_DONTWAIT);
+	while (n < 0 && errno == EINTR);
+	return n;
+}
+
+/*
+ * RDHUP was told, and the scratch buffer is not full: is the FIN all that is left? Then the last
+ * bytes are to wait for it (MSG_MORE), and both leave in one segment: a packet less for a short
+ * answer. finish() sends it in the same turn. More bytes are added to *len.
+ */
+static bool is_last(struct conn *conn, enum conn_side from, size_t *len)
+{
+	while (*len < SCRATCH_BYTES) {
+		ssize_t n = receive(conn, from, *len);
+
+		if (n > 0) {
+			*len += (size_t)n;
+			continue;
+		}
+		/* The pump's next recv would say 0, whatever this has said. */
+		if (n < 0 && errno != EAGAIN)
+			conn_note_error(conn, from, errno);
+		return n == 0 && !conn->is_reset[from];
+	}
+	return false;
+}
+
 static enum pump copy_pump(struct conn *conn, enum conn_side from)
 {
 	struct acceptor *acceptor = conn->acceptor;
@@ -89,20 +130,23 @@ static enum pump copy_pump(struct conn *conn, enum conn_side from)
 	size_t n_moved = 0;
 
 	while (result == PUMP_EMPTY && n_moved < PUMP_BYTES) {
-		ssize_t n = recv(conn->fd[from], acceptor->scratch, SCRATCH_BYTES, MSG_DONTWAIT);
+		ssize_t n = receive(conn, from, 0);
+		size_t len = (size_t)n;
+		bool is_end;
 
-		if (n < 0 && errno == EINTR)
-			continue;
 		if (n < 0)
 			return errno == EAGAIN ? PUMP_EMPTY : PUMP_SOURCE;
 		if (n == 0)
 			return PUMP_EOF;
-		stream->n_received += (uint64_t)n;
-		n_moved += (size_t)n;
-		counter_add(&acceptor->counters.n_bytes[SPLICE_COPY], (uint64_t)n);
-		result = stream_give(conn, from, acceptor->scratch, (size_t)n);
+		is_end = conn->is_ending[from] && is_last(conn, from, &len);
+		stream->n_received += len;
+		n_moved += len;
+		counter_add(&acceptor->counters.n_bytes[SPLICE_COPY], len);
+		result = give_or_hold(conn, from, acceptor->scratch, len, is_end ? MSG_MORE : 0);
+		if (is_end && result == PUMP_EMPTY)
+			return PUMP_EOF;
 		/* It was all: epoll tells when more has come. A dead source tells nothing more. */
-		if (n < SCRATCH_BYTES && !conn->is_dead[from])
+		if (len < SCRATCH_BYTES && !conn->is_dead[from])
 			return result;
 	}
 	return result == PUMP_EMPTY ? PUMP_MORE : result;
@@ -115,7 +159,7 @@ static bool copy_is_drained(const struct conn *conn, enum conn_side from)
 
 static uint32_t copy_source_events(const struct conn *conn, enum conn_side from)
 {
-	return conn->stream[from].held ? 0 : EPOLLIN;
+	return conn->stream[from].held ? 0 : EPOLLIN | EPOLLRDHUP;
 }
 
 static uint32_t copy_sink_events(const struct conn *conn, enum conn_side from)

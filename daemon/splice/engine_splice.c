@@ -127,7 +127,8 @@ static bool splice_is_empty(const struct conn *conn, enum conn_side from)
 
 static uint32_t splice_source_events(const struct conn *conn, enum conn_side from)
 {
-	return splice_is_empty(conn, from) ? EPOLLIN : 0;
+	/* RDHUP as in copy: a change of engine is then none for epoll. */
+	return splice_is_empty(conn, from) ? EPOLLIN | EPOLLRDHUP : 0;
 }
 
 static uint32_t splice_sink_events(const struct conn *conn, enum conn_side from)
