@@ -152,7 +152,17 @@ static struct conn *new_conn(struct acceptor *acceptor, const struct listening *
 	return conn;
 }
 
-static void start(struct acceptor *acceptor, const struct listening *listening, int fd,
+/* Its options are the listening socket's, if that had them when it was made. */
+static void tune(struct conn *conn, struct listening *listening)
+{
+	if (!listening->is_shared && listening->n_untuned == 0)
+		return;
+	if (listening->n_untuned > 0)
+		listening->n_untuned--;
+	socket_tune(conn->fd[CLIENT], conn->listener);
+}
+
+static void start(struct acceptor *acceptor, struct listening *listening, int fd,
 		  const struct sockaddr_storage *address)
 {
 	struct sockaddr_storage local = {.ss_family = AF_UNSPEC};
@@ -180,7 +190,7 @@ static void start(struct acceptor *acceptor, const struct listening *listening, 
 	}
 	if (getsockname(fd, (struct sockaddr *)&local, &local_len) == 0)
 		conn->local = endpoint_of(&local);
-	socket_tune(fd, conn->listener);
+	tune(conn, listening);
 	sniffing_begin(conn);
 }
 

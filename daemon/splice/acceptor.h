@@ -56,6 +56,7 @@ struct listening {
 	uint32_t number; /* of the listener */
 	int fd;
 	bool is_shared, is_watched;
+	uint32_t n_untuned; /* of the next ones to be accepted: they may not have its options */
 	struct splice_acceptor_load *load;
 	const struct listener_config *config; /* in acceptor->config; NULL: not in it */
 };
@@ -192,8 +193,13 @@ void lingering_on_event(struct conn *conn);
  */
 
 struct ip_endpoint endpoint_of(const struct sockaddr_storage *address);
-/* TCP_NODELAY, keepalive, TCP_USER_TIMEOUT; nothing for other families. */
+/* TCP_NODELAY, keepalive, TCP_USER_TIMEOUT; nothing for other families. All of it, for one that was
+ * accepted; for a listening one, whose children inherit it; all but keepalive, for one to a server,
+ * and keepalive. */
 void socket_tune(int fd, const struct listener_config *listener);
+void socket_tune_listening(struct listening *listening);
+void socket_tune_server(int fd, const struct listener_config *listener);
+void socket_keep_alive(int fd, const struct listener_config *listener);
 /* close() sends RST. */
 void socket_close_by_reset(int fd);
 /* Bytes (and FIN) that the far end has not acknowledged; 0 if it cannot be told. */

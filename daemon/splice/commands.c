@@ -49,8 +49,10 @@ static void take_config(struct acceptor *acceptor)
 		splice_config_unref(acceptor->config);
 		acceptor->config = next;
 		renew_turns(acceptor);
-		for (struct listening *l = acceptor->listening; l; l = l->next)
+		for (struct listening *l = acceptor->listening; l; l = l->next) {
 			bind_config(next, l);
+			socket_tune_listening(l);
+		}
 	}
 	atomic_store_explicit(&acceptor->config_seen, wanted, memory_order_release);
 	tell_done(acceptor);
@@ -81,6 +83,7 @@ static void add_socket(struct acceptor *acceptor, const struct command *command)
 	listening->next = acceptor->listening;
 	acceptor->listening = listening;
 	bind_config(acceptor->config, listening);
+	socket_tune_listening(listening);
 	if (listening->load)
 		__atomic_store_n(&listening->load->n_live, acceptor->n_conns, __ATOMIC_RELAXED);
 	set_open(listening, acceptor->is_open);

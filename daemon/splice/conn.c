@@ -23,6 +23,10 @@
 #define BOTH       3u
 #define ONLY(side) (1u << (side))
 
+/* The server's keepalive is for connections that last: four system calls less for one that does
+ * not. No first probe is due as early as this (conf_keys.h). */
+#define KEEPALIVE_AFTER_NS (1 * NSEC_PER_SEC)
+
 static const char *const reset_by[] = {[CLIENT] = "reset by client", [SERVER] = "reset by server"};
 
 static void mark_dead(struct conn *conn, enum conn_side side)
@@ -212,10 +216,20 @@ static uint64_t deadline_ns(const struct conn *conn)
 	return timeout_ns ? MAX(last_ns, conn->state_since_ns) + timeout_ns : UINT64_MAX;
 }
 
+/* UINT64_MAX: never. Its deadline, or before that, keepalive. */
+static uint64_t next_ns(const struct conn *conn)
+{
+	uint64_t at_ns = deadline_ns(conn);
+
+	if (!conn->is_kept_alive && conn->listener->keepalive_ns)
+		at_ns = MIN(at_ns, conn->state_since_ns + KEEPALIVE_AFTER_NS);
+	return at_ns;
+}
+
 /* Moved only to be earlier: a deadline that moves away is found out when the timer fires. */
 static void arm_timer(struct conn *conn)
 {
-	uint64_t at_ns = deadline_ns(conn);
+	uint64_t at_ns = next_ns(conn);
 
 	if (at_ns != UINT64_MAX &&
 	    (!timer_is_armed(&conn->timer) || conn->timer.deadline_ns > at_ns))
@@ -386,6 +400,9 @@ void conn_on_timeout(struct conn *conn)
 		run(conn, BOTH);
 	if (conn->state != CONN_OPEN)
 		return;
+	if (!conn->is_kept_alive && conn->listener->keepalive_ns)
+		socket_keep_alive(conn->fd[SERVER], conn->listener);
+	conn->is_kept_alive = true;
 	if (deadline_ns(conn) > conn->acceptor->now_ns) {
 		arm_timer(conn);
 		return;

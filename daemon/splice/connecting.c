@@ -98,7 +98,7 @@ static void connected(struct conn *conn)
 {
 	backend_connected(conn->backend, conn->server,
 			  conn->acceptor->now_ns - conn->state_since_ns);
-	socket_tune(conn->fd[SERVER], conn->listener);
+	socket_tune_server(conn->fd[SERVER], conn->listener);
 	if (put_header(conn) < 0) {
 		conn_reject(conn, SPLICE_REJECT_RESOURCES);
 		return;

@@ -14,6 +14,9 @@
 #define KEEPALIVE_INTERVAL_S 15
 #define KEEPALIVE_PROBES     4
 
+/* Handshakes that end while a listening socket is tuned: one a CPU, and some to spare. */
+#define ALMOST_QUEUED_MAX 64
+
 struct ip_endpoint endpoint_of(const struct sockaddr_storage *address)
 {
 	struct ip_endpoint endpoint = {.family = 0};
@@ -46,22 +49,63 @@ static void set(int fd, int option, int value)
 	(void)setsockopt(fd, IPPROTO_TCP, option, &value, sizeof(value));
 }
 
-void socket_tune(int fd, const struct listener_config *listener)
+static void set_user_timeout(int fd, const struct listener_config *listener)
 {
-	int on = 1;
+	set(fd, TCP_USER_TIMEOUT, (int)(listener->user_timeout_ns / NSEC_PER_MSEC));
+}
 
+void socket_keep_alive(int fd, const struct listener_config *listener)
+{
+	const int on = listener->keepalive_ns != 0;
+	int idle_s = (int)((listener->keepalive_ns + NSEC_PER_SEC - 1) / NSEC_PER_SEC);
+
+	(void)setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
+	if (!on)
+		return;
+	/* The kernel counts from the last segment that came, not from now. */
+	set(fd, TCP_KEEPIDLE, idle_s);
+	set(fd, TCP_KEEPINTVL, MIN(idle_s, KEEPALIVE_INTERVAL_S));
+	set(fd, TCP_KEEPCNT, KEEPALIVE_PROBES);
+}
+
+void socket_tune_server(int fd, const struct listener_config *listener)
+{
 	/* On an AF_UNIX socket each of these fails, and nothing is lost by it. */
 	set(fd, TCP_NODELAY, 1);
 	if (listener->user_timeout_ns)
-		set(fd, TCP_USER_TIMEOUT, (int)(listener->user_timeout_ns / NSEC_PER_MSEC));
-	if (listener->keepalive_ns) {
-		int idle_s = (int)((listener->keepalive_ns + NSEC_PER_SEC - 1) / NSEC_PER_SEC);
+		set_user_timeout(fd, listener);
+}
 
-		(void)setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
-		set(fd, TCP_KEEPIDLE, idle_s);
-		set(fd, TCP_KEEPINTVL, MIN(idle_s, KEEPALIVE_INTERVAL_S));
-		set(fd, TCP_KEEPCNT, KEEPALIVE_PROBES);
-	}
+void socket_tune(int fd, const struct listener_config *listener)
+{
+	socket_tune_server(fd, listener);
+	if (listener->keepalive_ns)
+		socket_keep_alive(fd, listener);
+}
+
+/* For a listening one: its queue's length. */
+static uint32_t queued(int fd)
+{
+	struct tcp_info info = {};
+	socklen_t len = sizeof(info);
+
+	return getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) < 0 ? 0 : info.tcpi_unacked;
+}
+
+/*
+ * Five system calls less for each connection. A shared one's options are not ours to change: other
+ * processes may have it. A child has the options of the moment when its handshake ended; those that
+ * wait to be accepted, and those that are just about to, were made before.
+ */
+void socket_tune_listening(struct listening *listening)
+{
+	if (listening->is_shared || !listening->config)
+		return;
+	/* Also what the configuration before has set and this one does not. */
+	set(listening->fd, TCP_NODELAY, 1);
+	set_user_timeout(listening->fd, listening->config);
+	socket_keep_alive(listening->fd, listening->config);
+	listening->n_untuned = queued(listening->fd) + ALMOST_QUEUED_MAX;
 }
 
 void socket_close_by_reset(int fd)
