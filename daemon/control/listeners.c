@@ -279,8 +279,8 @@ static void set_meta(struct sockops *sockops, int fd, uint32_t number, uint32_t 
 		.acceptor = acceptor,
 	};
 
-	/* Only reports lack it then. */
-	if (sockops)
+	/* Only reports lack it then. Each child has a copy, which is not free of cost. */
+	if (sockops && sockops_is_attached(sockops))
 		(void)sockops_set(sockops, fd, &meta);
 }
 

@@ -112,7 +112,7 @@ int splicer_start(struct splicer *splicer, const struct conf *conf, const struct
 	options.n_acceptors = splicer->n_acceptors;
 	options.max_conns = splicer->max_conns;
 	options.maps = splicer->maps;
-	options.sockops = splicer->sockops;
+	options.sockops = splicer->sockops_is_on ? splicer->sockops : NULL;
 	r = splice_new(&options, &splicer->splice);
 	if (r == 0)
 		r = splicer_watch_records(splicer);

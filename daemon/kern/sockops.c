@@ -230,6 +230,11 @@ void sockops_free(struct sockops *sockops)
 	free(sockops);
 }
 
+bool sockops_is_attached(const struct sockops *sockops)
+{
+	return sockops->link != NULL;
+}
+
 /* --- Metadata ----------------------------------------------------------------------------------
  */
 

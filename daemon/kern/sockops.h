@@ -2,8 +2,8 @@
 /*
  * What the kernel knows about each spliced socket: conn_meta (SK_STORAGE), filled by
  * bpf/sockops.bpf.c, attached only to a cgroup2 of our own that holds no other process (design.md
- * §5.9). Without such a cgroup the metadata is still there, and TCP_INFO at close replaces
- * sock_ops.
+ * §5.9). Without such a cgroup nothing fills it: sockops_is_attached() says whether setting it is
+ * worth an allocation for each socket, and TCP_INFO at close replaces sock_ops.
  *
  * Thread: control for new and free; any for the rest. Capabilities: CAP_BPF, CAP_NET_ADMIN.
  */
@@ -22,6 +22,7 @@ struct sockops;
  */
 int sockops_new(const char *cgroup, struct sockops **ret_sockops, int *ret_attach_error);
 void sockops_free(struct sockops *sockops);
+bool sockops_is_attached(const struct sockops *sockops);
 
 /* On a listener (its children get a copy), or a backend socket before connect(). BPF_ANY. */
 int sockops_set(struct sockops *sockops, int fd, const struct splice_conn_meta *meta);

@@ -165,8 +165,6 @@ static void tune(struct conn *conn, struct listening *listening)
 static void start(struct acceptor *acceptor, struct listening *listening, int fd,
 		  const struct sockaddr_storage *address)
 {
-	struct sockaddr_storage local = {.ss_family = AF_UNSPEC};
-	socklen_t local_len = sizeof(local);
 	enum splice_reject why_not;
 	struct conn *conn;
 
@@ -188,8 +186,6 @@ static void start(struct acceptor *acceptor, struct listening *listening, int fd
 		conn_reject(conn, why_not);
 		return;
 	}
-	if (getsockname(fd, (struct sockaddr *)&local, &local_len) == 0)
-		conn->local = endpoint_of(&local);
 	tune(conn, listening);
 	sniffing_begin(conn);
 }

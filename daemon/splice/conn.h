@@ -124,8 +124,10 @@ struct conn {
 	struct conn *soon_prev, *soon_next;
 	bool is_soon;
 	uint64_t soon_ns, soon_delay_ns;
-	/* As the PROXY header or the socket says; `peer` is who really connected. */
+	/* As the PROXY header or the socket says; `peer` is who really connected. `local` of the
+	 * socket is asked for only where it is told on. */
 	struct ip_endpoint client, local, peer;
+	bool is_local_known;
 	struct sniff *sniff; /* while sniffing, once bytes have come */
 	char name[64];       /* sniffed, cut */
 	bool is_sniff_counted, is_source_counted;

@@ -66,6 +66,18 @@ static void set_meta(const struct conn *conn, int fd)
 /* --- Connected -----------------------------------------------------------------------------------
  */
 
+static const struct ip_endpoint *local_of(struct conn *conn)
+{
+	struct sockaddr_storage local = {.ss_family = AF_UNSPEC};
+	socklen_t len = sizeof(local);
+
+	if (!conn->is_local_known &&
+	    getsockname(conn->fd[CLIENT], (struct sockaddr *)&local, &len) == 0)
+		conn->local = endpoint_of(&local);
+	conn->is_local_known = true;
+	return &conn->local;
+}
+
 /* Our header, before what is held. */
 static int put_header(struct conn *conn)
 {
@@ -79,8 +91,8 @@ static int put_header(struct conn *conn)
 	both = pool_get(pool, MIN(n_held + HEADER_ROOM_BYTES, POOL_LARGE_BYTES));
 	if (!both)
 		return -ENOMEM;
-	len = proxy_write(conn->backend->send_proxy, &conn->client, &conn->local, false, both->data,
-			  HEADER_ROOM_BYTES);
+	len = proxy_write(conn->backend->send_proxy, &conn->client, local_of(conn), false,
+			  both->data, HEADER_ROOM_BYTES);
 	if (len == 0 || len + n_held > both->size) {
 		pool_put(pool, both);
 		return -EMSGSIZE;
@@ -202,7 +214,8 @@ static int error_of(int fd)
 
 void connecting_on_event(struct conn *conn, enum conn_side side, uint32_t events)
 {
-	int error = error_of(conn->fd[side]);
+	/* Without ERR it has none: most connects cost no question. */
+	int error = events & (EPOLLERR | EPOLLHUP) ? error_of(conn->fd[side]) : 0;
 
 	if (side == CLIENT) {
 		/* After its FIN (EPIPE), or a local socket's close (0): what it sent still counts.

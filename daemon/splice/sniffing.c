@@ -144,6 +144,7 @@ static bool take_header(struct conn *conn)
 		if (!header.is_local) {
 			conn->client = header.src;
 			conn->local = header.dst;
+			conn->is_local_known = true;
 		}
 		return true;
 	case PROXY_ABSENT:
