@@ -33,8 +33,9 @@ static void mark_dead(struct conn *conn, enum conn_side side)
 {
 	conn->is_dead[side] = true;
 	/* Level-triggered ERR and HUP can be masked in no other way. From now on it is read
-	 * without being told to. */
-	acceptor_unwatch(conn, side);
+	 * without being told to. An open connection often ends with this turn: see watch(). */
+	if (conn->state != CONN_OPEN)
+		acceptor_unwatch(conn, side);
 	acceptor_look_now(conn);
 }
 
@@ -194,9 +195,12 @@ static uint32_t wanted_events(const struct conn *conn, enum conn_side side)
 
 static void watch(struct conn *conn)
 {
-	for (enum conn_side side = CLIENT; side <= SERVER; side++)
-		if (!conn->is_dead[side])
+	for (enum conn_side side = CLIENT; side <= SERVER; side++) {
+		if (conn->is_dead[side])
+			acceptor_unwatch(conn, side);
+		else
 			acceptor_watch(conn, side, wanted_events(conn, side));
+	}
 }
 
 static bool is_half_closed(const struct conn *conn)

@@ -16,6 +16,11 @@
 #include "net/proxy_header.h"
 #include "splice/acceptor.h"
 
+/* The client's reset is looked for only while connecting takes longer than this: most servers
+ * answer at once, and their clients are registered with epoll when there is something to wait for.
+ */
+#define WATCH_CLIENT_AFTER_NS (10 * NSEC_PER_MSEC)
+
 static void try_next(struct conn *conn);
 
 /* A client keeps its server, whatever acceptor it comes to. */
@@ -163,6 +168,20 @@ static int begin_connect(struct conn *conn)
 	return -errno;
 }
 
+static uint64_t connect_deadline_ns(const struct conn *conn)
+{
+	return conn->state_since_ns + conn->backend->connect_timeout_ns;
+}
+
+static void arm_timer(struct conn *conn)
+{
+	uint64_t at_ns = connect_deadline_ns(conn);
+
+	if (!conn->is_watched[CLIENT])
+		at_ns = MIN(at_ns, conn->acceptor->now_ns + WATCH_CLIENT_AFTER_NS);
+	timers_arm(&conn->acceptor->timers, &conn->timer, at_ns);
+}
+
 static void try_next(struct conn *conn)
 {
 	struct acceptor *acceptor = conn->acceptor;
@@ -184,8 +203,7 @@ static void try_next(struct conn *conn)
 	if (r == 0) {
 		connected(conn);
 	} else if (r == -EINPROGRESS) {
-		timers_arm(&acceptor->timers, &conn->timer,
-			   acceptor->now_ns + conn->backend->connect_timeout_ns);
+		arm_timer(conn);
 		acceptor_watch(conn, SERVER, EPOLLOUT);
 	} else if (is_ours(-r)) {
 		conn_reject(conn, SPLICE_REJECT_RESOURCES);
@@ -198,8 +216,6 @@ void connecting_begin(struct conn *conn)
 {
 	conn->state = CONN_CONNECTING;
 	timers_disarm(&conn->acceptor->timers, &conn->timer);
-	/* Nothing but ERR and HUP: its bytes and its FIN can wait. */
-	acceptor_watch(conn, CLIENT, 0);
 	try_next(conn);
 }
 
@@ -217,6 +233,11 @@ void connecting_on_event(struct conn *conn, enum conn_side side, uint32_t events
 	/* Without ERR it has none: most connects cost no question. */
 	int error = events & (EPOLLERR | EPOLLHUP) ? error_of(conn->fd[side]) : 0;
 
+	if (side == CLIENT && !(events & (EPOLLERR | EPOLLHUP))) {
+		/* As sniffing left it. Nothing but ERR and HUP: its bytes and its FIN can wait. */
+		acceptor_watch(conn, CLIENT, 0);
+		return;
+	}
 	if (side == CLIENT) {
 		/* After its FIN (EPIPE), or a local socket's close (0): what it sent still counts.
 		 */
@@ -237,5 +258,11 @@ void connecting_on_event(struct conn *conn, enum conn_side side, uint32_t events
 
 void connecting_on_timeout(struct conn *conn)
 {
-	failed(conn);
+	if (conn->acceptor->now_ns >= connect_deadline_ns(conn)) {
+		failed(conn);
+		return;
+	}
+	if (!conn->is_watched[CLIENT])
+		acceptor_watch(conn, CLIENT, 0);
+	arm_timer(conn);
 }

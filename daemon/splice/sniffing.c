@@ -242,8 +242,10 @@ void sniffing_begin(struct conn *conn)
 		timers_arm(&conn->acceptor->timers, &conn->timer,
 			   conn->accepted_ns + listener->sniff_timeout_ns);
 	/* Often the bytes are there already; else this finds nothing and costs a call. */
-	acceptor_watch(conn, CLIENT, EPOLLIN);
 	sniffing_on_event(conn, 0);
+	/* RDHUP says nothing here; with it an open connection's registration is this one. */
+	if (conn->state == CONN_SNIFFING)
+		acceptor_watch(conn, CLIENT, EPOLLIN | EPOLLRDHUP);
 }
 
 /* --- Refusal -------------------------------------------------------------------------------------
