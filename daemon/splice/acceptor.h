@@ -200,6 +200,9 @@ void socket_tune(int fd, const struct listener_config *listener);
 void socket_tune_listening(struct listening *listening);
 void socket_tune_server(int fd, const struct listener_config *listener);
 void socket_keep_alive(int fd, const struct listener_config *listener);
+/* Before connect(): there will be bytes to send, and the handshake's last segment is to wait for
+ * them and take them along. */
+void socket_delay_ack(int fd);
 /* close() sends RST. */
 void socket_close_by_reset(int fd);
 /* Bytes (and FIN) that the far end has not acknowledged; 0 if it cannot be told. */

@@ -163,6 +163,8 @@ static int begin_connect(struct conn *conn)
 		return -errno;
 	conn->fd[SERVER] = fd;
 	set_meta(conn, fd);
+	if (conn->stream[CLIENT].held || conn->backend->send_proxy != PROXY_NONE)
+		socket_delay_ack(fd);
 	if (connect(fd, (const struct sockaddr *)&server->address, server->address_len) == 0)
 		return 0;
 	return -errno;

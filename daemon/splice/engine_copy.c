@@ -126,8 +126,13 @@ static enum pump copy_pump(struct conn *conn, enum conn_side from)
 {
 	struct acceptor *acceptor = conn->acceptor;
 	struct stream *stream = &conn->stream[from];
+	const bool is_first = stream->n_sent == 0 && stream->held;
 	enum pump result = stream_flush(conn, from);
 	size_t n_moved = 0;
+
+	/* It was all, most likely: epoll tells when more has come. */
+	if (is_first && result == PUMP_EMPTY && !conn->is_dead[from])
+		return PUMP_EMPTY;
 
 	while (result == PUMP_EMPTY && n_moved < PUMP_BYTES) {
 		ssize_t n = receive(conn, from, 0);

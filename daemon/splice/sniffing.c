@@ -95,6 +95,38 @@ static bool make_room(struct conn *conn)
 	return true;
 }
 
+/*
+ * Nothing is to be known of it, and what it has sent already is read all the same: the last segment
+ * of our handshake with the server then takes these bytes along (connecting.c). False: rejected.
+ */
+static bool read_early(struct conn *conn)
+{
+	struct stream *stream = &conn->stream[CLIENT];
+	ssize_t n;
+
+	if (!make_room(conn)) {
+		conn_reject(conn, SPLICE_REJECT_RESOURCES);
+		return false;
+	}
+	do
+		n = recv(conn->fd[CLIENT], stream->held->data,
+			 stream->held->size - HEADER_ROOM_BYTES, MSG_DONTWAIT);
+	while (n < 0 && errno == EINTR);
+	if (n > 0) {
+		stream->held->end = (uint32_t)n;
+		stream->n_received = (uint64_t)n;
+		counter_add(&conn->acceptor->counters.n_bytes[SPLICE_COPY], (uint64_t)n);
+		return true;
+	}
+	pool_put(&conn->acceptor->pool, TAKE_PTR(stream->held));
+	/* Its FIN is told again; an error is not. */
+	if (n < 0 && errno != EAGAIN) {
+		conn_reject(conn, SPLICE_REJECT_CLIENT_GONE);
+		return false;
+	}
+	return true;
+}
+
 enum read_end { READ_ALL, READ_EOF, READ_ERROR, READ_NO_ROOM };
 
 /* Everything that is there. */
@@ -233,7 +265,8 @@ void sniffing_begin(struct conn *conn)
 	conn->stream[CLIENT].engine = &engine_copy;
 	conn->wants_header = listener->proxy_protocol != PROXY_NONE;
 	if (!wants_bytes(conn)) {
-		choose_backend(conn);
+		if (read_early(conn))
+			choose_backend(conn);
 		return;
 	}
 	atomic_fetch_add_explicit(&listener->state->n_sniffing, 1, memory_order_relaxed);

@@ -83,6 +83,11 @@ void socket_tune(int fd, const struct listener_config *listener)
 		socket_keep_alive(fd, listener);
 }
 
+void socket_delay_ack(int fd)
+{
+	set(fd, TCP_QUICKACK, 0);
+}
+
 /* For a listening one: its queue's length. */
 static uint32_t queued(int fd)
 {
