@@ -155,7 +155,7 @@ static struct conn *new_conn(struct acceptor *acceptor, const struct listening *
 /* Its options are the listening socket's, if that had them when it was made. */
 static void tune(struct conn *conn, struct listening *listening)
 {
-	if (!listening->is_shared && listening->n_untuned == 0)
+	if (conn->peer.family == 0 || (!listening->is_shared && listening->n_untuned == 0))
 		return;
 	if (listening->n_untuned > 0)
 		listening->n_untuned--;

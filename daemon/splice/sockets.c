@@ -76,11 +76,12 @@ void socket_tune_server(int fd, const struct listener_config *listener)
 		set_user_timeout(fd, listener);
 }
 
+/* Also what an older configuration has set and this one does not. */
 void socket_tune(int fd, const struct listener_config *listener)
 {
-	socket_tune_server(fd, listener);
-	if (listener->keepalive_ns)
-		socket_keep_alive(fd, listener);
+	set(fd, TCP_NODELAY, 1);
+	set_user_timeout(fd, listener);
+	socket_keep_alive(fd, listener);
 }
 
 void socket_delay_ack(int fd)
@@ -106,10 +107,7 @@ void socket_tune_listening(struct listening *listening)
 {
 	if (listening->is_shared || !listening->config)
 		return;
-	/* Also what the configuration before has set and this one does not. */
-	set(listening->fd, TCP_NODELAY, 1);
-	set_user_timeout(listening->fd, listening->config);
-	socket_keep_alive(listening->fd, listening->config);
+	socket_tune(listening->fd, listening->config);
 	listening->n_untuned = queued(listening->fd) + ALMOST_QUEUED_MAX;
 }
 

@@ -78,7 +78,7 @@ static void fill_listener(struct world *world, struct listener_config *listener)
 		.sniff_timeout_ns = options->sniff_timeout_ns,
 		.idle_timeout_ns = options->idle_timeout_ns,
 		.half_closed_timeout_ns = options->half_closed_timeout_ns,
-		.keepalive_ns = 60 * NSEC_PER_SEC,
+		.keepalive_ns = options->keepalive_ns == UINT64_MAX ? 0 : options->keepalive_ns,
 		.user_timeout_ns = 30 * NSEC_PER_SEC,
 		.routes = calloc(1, sizeof(struct listener_route)),
 		.n_routes = 1,
@@ -181,6 +181,8 @@ static void set_defaults(struct world_options *options)
 	options->n_servers = MAX(options->n_servers, 1);
 	if (options->max_conns == 0)
 		options->max_conns = 1000;
+	if (options->keepalive_ns == 0)
+		options->keepalive_ns = 60 * NSEC_PER_SEC;
 	if (options->sniff_timeout_ns == 0)
 		options->sniff_timeout_ns = 20 * NSEC_PER_SEC;
 	if (options->idle_timeout_ns == 0)
