@@ -36,28 +36,17 @@ static int read_option(int fd, int level, int option, void *ret_value, socklen_t
 	return got == size ? 0 : -EPROTO;
 }
 
-/* An MPTCP socket of any kind, or AF_UNIX, is not for these maps: some kernels crash on them. */
+/* An MPTCP socket of any kind, or AF_UNIX, is not for these maps: some kernels crash on them. (One
+ * that is not established is refused by the first map that it is to enter, while all can be taken
+ * back.) */
 static int check_socket(int fd)
 {
-	struct tcp_info info = {};
-	socklen_t size = sizeof(info);
 	int protocol = 0;
 	int r = read_option(fd, SOL_SOCKET, SO_PROTOCOL, &protocol, sizeof(protocol));
 
 	if (r < 0)
 		return r;
-	if (protocol != IPPROTO_TCP)
-		return -EPROTONOSUPPORT;
-	if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &size) < 0)
-		return -errno;
-	return info.tcpi_state == BPF_TCP_ESTABLISHED ? 0 : -EOPNOTSUPP;
-}
-
-int splice_can_enter(const int fds[2])
-{
-	int r = check_socket(fds[0]);
-
-	return r < 0 ? r : check_socket(fds[1]);
+	return protocol == IPPROTO_TCP ? 0 : -EPROTONOSUPPORT;
 }
 
 /* --- Words -------------------------------------------------------------------------------------
@@ -144,7 +133,9 @@ int splice_enter(struct splice_maps *maps, uint32_t client_side, const int fds[2
 
 	if (client_side % 2 != 0 || client_side >= maps->n_sides)
 		return -EINVAL;
-	r = splice_can_enter(fds);
+	r = check_socket(fds[0]);
+	if (r == 0)
+		r = check_socket(fds[1]);
 	if (r == 0)
 		r = prepare(maps, client_side, fds[0]);
 	if (r == 0)
@@ -231,16 +222,19 @@ int splice_kick(int fd)
 	return n < 0 ? -errno : (int)n;
 }
 
-static int read_acked(int fd, uint64_t *ret_acked)
+/* What is acknowledged; and whether that is all that was ever written. The kernel looks at both
+ * under the socket's lock. */
+static int read_acked(int fd, uint64_t *ret_acked, bool *ret_is_all)
 {
 	struct tcp_info info = {};
 	socklen_t size = sizeof(info);
 
 	if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &size) < 0)
 		return -errno;
-	if (size < offsetof(struct tcp_info, tcpi_bytes_acked) + sizeof(info.tcpi_bytes_acked))
+	if (size < offsetof(struct tcp_info, tcpi_notsent_bytes) + sizeof(info.tcpi_notsent_bytes))
 		return -EOPNOTSUPP;
 	*ret_acked = info.tcpi_bytes_acked;
+	*ret_is_all = info.tcpi_unacked == 0 && info.tcpi_notsent_bytes == 0;
 	return 0;
 }
 
@@ -262,30 +256,33 @@ static int read_queued(int fd, uint64_t *ret_queued)
 int splice_base(int fd, uint64_t *ret_base)
 {
 	uint64_t before = 0, queued = 0, after = 0;
+	bool is_all;
+	int r = read_acked(fd, &after, &is_all);
 
-	for (unsigned n = 0; n < BASE_TRIES; n++) {
-		int r = read_acked(fd, &before);
-
+	for (unsigned n = 0; r == 0 && n < BASE_TRIES; n++) {
+		if (is_all) {
+			*ret_base = after;
+			return 0;
+		}
+		before = after;
+		r = read_queued(fd, &queued);
 		if (r == 0)
-			r = read_queued(fd, &queued);
-		if (r == 0)
-			r = read_acked(fd, &after);
-		if (r < 0)
-			return r;
-		if (before == after) {
+			r = read_acked(fd, &after, &is_all);
+		if (r == 0 && before == after) {
 			*ret_base = before + queued;
 			return 0;
 		}
 	}
-	return -EAGAIN;
+	return r < 0 ? r : -EAGAIN;
 }
 
 int splice_taken(int fd, uint64_t base, uint64_t *ret_taken)
 {
-	uint64_t acked, queued;
-	int r = read_acked(fd, &acked);
+	uint64_t acked, queued = 0;
+	bool is_all;
+	int r = read_acked(fd, &acked, &is_all);
 
-	if (r == 0)
+	if (r == 0 && !is_all)
 		r = read_queued(fd, &queued);
 	if (r < 0)
 		return r;

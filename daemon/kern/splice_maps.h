@@ -48,9 +48,6 @@ void splice_maps_block(const struct splice_maps *maps, uint32_t acceptor, uint32
 /* The words of a side. */
 struct splice_flow *splice_flow(struct splice_maps *maps, uint32_t side);
 
-/* Both TCP, in a state that the kernel takes: asks nothing of the maps. -errno as below. */
-int splice_can_enter(const int fds[2]);
-
 /*
  * Puts both sockets of a connection in, in the only order that loses nothing (design.md §5.6): both
  * queues have been read to EAGAIN and sent on. `wish` of both sides is RELAY: the caller sets it to
@@ -63,7 +60,7 @@ int splice_can_enter(const int fds[2]);
  *           (the usual fate of a short exchange); -EBUSY: another BPF agent owns one;
  *           -EPROTONOSUPPORT: AF_UNIX, MPTCP.
  *
- * Syscalls: bpf(2) × 6, getsockopt × 4.
+ * Syscalls: bpf(2) × 6, getsockopt × 4: what each is, and its cookie.
  */
 int splice_enter(struct splice_maps *maps, uint32_t client_side, const int fds[2]);
 
