@@ -22,6 +22,7 @@
 /* It beats at least so often, and finds a lost wakeup. */
 #define MAX_SLEEP_NS (500 * NSEC_PER_MSEC)
 #define SCAN_NS      (500 * NSEC_PER_MSEC)
+#define TRIM_NS      NSEC_PER_SEC
 
 /* The low bits of an event's data: what the pointer is. Connections: the side. */
 enum { TAG_LISTENING = 2, TAG_OTHER = 3, TAG_MASK = 3 };
@@ -300,6 +301,14 @@ static void bury(struct acceptor *acceptor)
 	}
 }
 
+static void trim_pool(struct acceptor *acceptor)
+{
+	if (acceptor->now_ns < acceptor->trim_ns)
+		return;
+	acceptor->trim_ns = acceptor->now_ns + TRIM_NS;
+	pool_trim(&acceptor->pool);
+}
+
 /* The end of draining: what is left is reset. */
 static void check_drain(struct acceptor *acceptor)
 {
@@ -338,6 +347,7 @@ static void turn(struct acceptor *acceptor)
 	if (acceptor->resume_ns && acceptor->now_ns >= acceptor->resume_ns)
 		accept_resume(acceptor);
 	bury(acceptor);
+	trim_pool(acceptor);
 	counter_add(&acceptor->counters.n_turns, 1);
 	atomic_fetch_add_explicit(&acceptor->beat, 1, memory_order_relaxed);
 }

@@ -100,6 +100,7 @@ struct acceptor {
 	bool is_draining;     /* sockets are closed */
 	uint64_t resume_ns;   /* of accepting */
 	uint64_t scan_ns;     /* when spliced connections are looked at next */
+	uint64_t trim_ns;     /* when the pool is trimmed next */
 	uint64_t n_for_log;   /* connections, for flow_log_every */
 	uint32_t *free_sides; /* client sides, a stack */
 	uint32_t n_free_sides;

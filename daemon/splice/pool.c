@@ -4,11 +4,22 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "util/macros.h"
+
+/* What a burst leaves behind, until pool_trim(). */
 #define MAX_IDLE_SMALL 1024
-#define MAX_IDLE_LARGE 64
+#define MAX_IDLE_LARGE 256
+
+void pool_set_up_process(void)
+{
+	(void)mallopt(M_MMAP_THRESHOLD, POOL_LARGE_BYTES);
+	/* Setting one stops glibc from moving both: this is its own first value. */
+	(void)mallopt(M_TRIM_THRESHOLD, 128 << 10);
+}
 
 static struct pool_class *class_of(struct pool *pool, uint32_t size)
 {
@@ -23,6 +34,7 @@ struct pool_buffer *pool_get(struct pool *pool, uint32_t size)
 	if (buffer) {
 		class->idle = buffer->next;
 		class->n_idle--;
+		class->n_spare = MIN(class->n_spare, class->n_idle);
 	} else {
 		uint32_t room = size <= POOL_SMALL_BYTES ? POOL_SMALL_BYTES : POOL_LARGE_BYTES;
 
@@ -58,6 +70,7 @@ int pool_get_pipe(struct pool *pool, int ret_pipe[2])
 
 	if (pool->n_idle_pipes) {
 		pool->n_idle_pipes--;
+		pool->n_spare_pipes = MIN(pool->n_spare_pipes, pool->n_idle_pipes);
 		ret_pipe[0] = pool->pipes[pool->n_idle_pipes][0];
 		ret_pipe[1] = pool->pipes[pool->n_idle_pipes][1];
 		pool->n_used_pipes++;
@@ -88,29 +101,43 @@ void pool_put_pipe(struct pool *pool, int pipe[2], bool is_empty)
 	pipe[0] = pipe[1] = -1;
 }
 
-void pool_trim_pipes(struct pool *pool)
+static void close_idle_pipes(struct pool *pool, uint32_t n)
 {
-	while (pool->n_idle_pipes) {
+	while (n-- > 0) {
 		pool->n_idle_pipes--;
 		(void)close(pool->pipes[pool->n_idle_pipes][0]);
 		(void)close(pool->pipes[pool->n_idle_pipes][1]);
 	}
+	pool->n_spare_pipes = pool->n_idle_pipes;
 }
 
-static void free_idle(struct pool_class *class)
+static void free_idle(struct pool_class *class, uint32_t n)
 {
-	while (class->idle) {
+	while (n-- > 0) {
 		struct pool_buffer *next = class->idle->next;
 
 		free(class->idle);
 		class->idle = next;
+		class->n_idle--;
 	}
-	class->n_idle = 0;
+	class->n_spare = class->n_idle;
+}
+
+void pool_trim(struct pool *pool)
+{
+	free_idle(&pool->small, pool->small.n_spare);
+	free_idle(&pool->large, pool->large.n_spare);
+	close_idle_pipes(pool, pool->n_spare_pipes);
+}
+
+void pool_trim_pipes(struct pool *pool)
+{
+	close_idle_pipes(pool, pool->n_idle_pipes);
 }
 
 void pool_fini(struct pool *pool)
 {
-	pool_trim_pipes(pool);
-	free_idle(&pool->small);
-	free_idle(&pool->large);
+	close_idle_pipes(pool, pool->n_idle_pipes);
+	free_idle(&pool->small, pool->small.n_idle);
+	free_idle(&pool->large, pool->large.n_idle);
 }

@@ -93,6 +93,7 @@ int splice_new(const struct splice_options *options, struct splice **ret_splice)
 	if (options->n_acceptors == 0 || options->n_acceptors > ACCEPTOR_MAX_CPUS ||
 	    options->max_conns < options->n_acceptors)
 		return -EINVAL;
+	pool_set_up_process();
 	splice = calloc(1, sizeof(*splice));
 	if (!splice)
 		return -ENOMEM;

@@ -156,7 +156,7 @@ static void test_idle_buffers_are_bounded(void **state)
 		buffers[i] = pool_get(&pool, i % 2 ? POOL_LARGE_BYTES : 1);
 	for (unsigned i = 0; i < ARRAY_SIZE(buffers); i++)
 		pool_put(&pool, buffers[i]);
-	assert_true(pool.small.n_idle <= 1024 && pool.large.n_idle <= 64);
+	assert_true(pool.small.n_idle <= 1024 && pool.large.n_idle <= 256);
 	assert_int_equal(pool.small.n_used + pool.large.n_used, 0);
 	pool_fini(&pool);
 }
@@ -182,6 +182,50 @@ static void test_a_pipe_with_bytes_is_not_lent_again(void **state)
 	pool_put_pipe(&pool, again, true);
 	pool_fini(&pool);
 	assert_int_equal(pool.n_used_pipes, 0);
+}
+
+/* Takes n of each at once and gives them back. */
+static void use(struct pool *pool, unsigned n)
+{
+	struct pool_buffer *buffers[2][60];
+	int pipes[60][2];
+
+	for (unsigned i = 0; i < n; i++) {
+		buffers[0][i] = pool_get(pool, 1);
+		buffers[1][i] = pool_get(pool, POOL_LARGE_BYTES);
+		assert_int_equal(pool_get_pipe(pool, pipes[i]), 0);
+	}
+	for (unsigned i = 0; i < n; i++) {
+		pool_put(pool, buffers[0][i]);
+		pool_put(pool, buffers[1][i]);
+		pool_put_pipe(pool, pipes[i], true);
+	}
+}
+
+static void assert_idle(const struct pool *pool, unsigned n)
+{
+	assert_int_equal(pool->small.n_idle, n);
+	assert_int_equal(pool->large.n_idle, n);
+	assert_int_equal(pool->n_idle_pipes, n);
+}
+
+static void test_what_was_idle_all_the_time_goes_back(void **state)
+{
+	struct pool pool = {.n_idle_pipes = 0};
+
+	use(&pool, 60);
+	pool_trim(&pool); /* they were needed since the last one */
+	assert_idle(&pool, 60);
+	use(&pool, 20);
+	use(&pool, 5);
+	pool_trim(&pool); /* 40 were not */
+	assert_idle(&pool, 20);
+	use(&pool, 20);
+	pool_trim(&pool);
+	assert_idle(&pool, 20);
+	pool_trim(&pool);
+	assert_idle(&pool, 0);
+	pool_fini(&pool);
 }
 
 static void test_no_pipe_is_an_error_not_a_crash(void **state)
@@ -299,6 +343,7 @@ int main(void)
 		cmocka_unit_test(test_buffers_come_back_empty_and_fit),
 		cmocka_unit_test(test_idle_buffers_are_bounded),
 		cmocka_unit_test(test_a_pipe_with_bytes_is_not_lent_again),
+		cmocka_unit_test(test_what_was_idle_all_the_time_goes_back),
 		cmocka_unit_test(test_no_pipe_is_an_error_not_a_crash),
 		cmocka_unit_test(test_sources_are_counted_exactly),
 		cmocka_unit_test(test_a_full_table_of_sources_refuses),
