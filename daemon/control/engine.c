@@ -344,7 +344,8 @@ void engine_retry(struct engine *engine)
 	_cleanup_free_ bool *due = engine_alloc_flags(engine_n_ports(engine));
 	bool any = crew_welcome_back(engine);
 
-	(void)crew_set_clock(engine); /* once a second: see kern/jiffies.h */
+	if (engine_n_workers(engine) > 0)
+		(void)crew_set_clock(engine); /* once a second: see kern/jiffies.h */
 	check_attachments(engine);
 	for (uint32_t i = 0; due && i < engine_n_ports(engine); i++) {
 		struct live_port *port = engine->ports[i];
