@@ -22,9 +22,11 @@
 #include "util/clock.h"
 #include "util/macros.h"
 
-#define N_TRANSFERS 2000
-#define N_AT_ONCE   16
-#define MAX_PIECE   65536
+/* Of each engine; SLUICE_FULL=1 and SPLICE_TRANSFERS ask for more. */
+#define N_TRANSFERS      200
+#define N_TRANSFERS_FULL 2000
+#define N_AT_ONCE        16
+#define MAX_PIECE        65536
 
 static struct world world;
 static uint64_t random_state;
@@ -229,12 +231,21 @@ static void check_deadline(const struct transfer *transfer)
 	fail_msg("a transfer hangs");
 }
 
+static unsigned n_transfers(void)
+{
+	const char *wanted = getenv("SPLICE_TRANSFERS"), *full = getenv("SLUICE_FULL");
+
+	if (wanted)
+		return (unsigned)strtoul(wanted, NULL, 10);
+	return full && strcmp(full, "1") == 0 ? N_TRANSFERS_FULL : N_TRANSFERS;
+}
+
 static void test_random_transfers(void **state)
 {
 	const struct world_options options = {.engine = (enum splice_engine)(uintptr_t)*state,
 					      .n_acceptors = 2};
-	const char *seed = getenv("SPLICE_SEED"), *scale = getenv("SPLICE_TRANSFERS");
-	unsigned n_to_begin = scale ? (unsigned)strtoul(scale, NULL, 10) : N_TRANSFERS;
+	const char *seed = getenv("SPLICE_SEED");
+	unsigned n_to_begin = n_transfers();
 	struct transfer transfers[N_AT_ONCE];
 	unsigned n_live = 0, n = n_to_begin;
 
