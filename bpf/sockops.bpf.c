@@ -26,14 +26,18 @@ struct {
 	__type(value, struct splice_conn_meta);
 } conn_meta SEC(".maps");
 
-/* struct splice_event of closed sockets; read by control. A record lost is a record lost: the
- * metrics do not count on it. */
+/* struct splice_event of closed sockets; read by control. What finds it full is counted in n_lost:
+ * the metrics and the flow log then lack a socket, and say so. */
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
 	__uint(max_entries, 1 << 20);
 } closed SEC(".maps");
 
-#define CALLBACKS (BPF_SOCK_OPS_RTT_CB_FLAG | BPF_SOCK_OPS_STATE_CB_FLAG)
+__u64 n_lost;
+
+/* RETRANS: a peer that has gone silent gives no more round trips. */
+#define CALLBACKS \
+	(BPF_SOCK_OPS_RTT_CB_FLAG | BPF_SOCK_OPS_RETRANS_CB_FLAG | BPF_SOCK_OPS_STATE_CB_FLAG)
 
 static __always_inline struct splice_conn_meta *meta_of(struct bpf_sock_ops *ops)
 {
@@ -60,7 +64,8 @@ static __always_inline void report(struct bpf_sock_ops *ops, const struct splice
 
 	event.cookie = bpf_get_socket_cookie(ops);
 	event.meta = *meta;
-	(void)bpf_ringbuf_output(&closed, &event, sizeof(event), 0);
+	if (bpf_ringbuf_output(&closed, &event, sizeof(event), 0) < 0)
+		__sync_fetch_and_add(&n_lost, 1);
 }
 
 SEC("sockops")
@@ -79,6 +84,7 @@ int sluice_sockops(struct bpf_sock_ops *ops)
 		(void)bpf_sock_ops_cb_flags_set(ops, CALLBACKS);
 		break;
 	case BPF_SOCK_OPS_RTT_CB:
+	case BPF_SOCK_OPS_RETRANS_CB:
 		look(ops, meta);
 		break;
 	case BPF_SOCK_OPS_STATE_CB:

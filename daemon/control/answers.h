@@ -29,7 +29,7 @@ struct json_object *answer_workers(const struct report *report);
 /* {"listeners": […]}, {"backends": […]}; a connection of "show flows" (answers_splice.c). */
 struct json_object *answer_listeners(const struct report *report);
 struct json_object *answer_backends(const struct report *report);
-struct json_object *answer_flow(const struct splice_flow_row *row, const char *listener);
+struct json_object *answer_flow(const struct splice_flow_row *row);
 
 /* The plane as a whole, for status. */
 struct json_object *answer_splice(const struct report *report);

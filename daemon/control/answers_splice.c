@@ -186,11 +186,11 @@ static const char *endpoint_text(const struct ip_endpoint *endpoint, char *buf, 
 	return buf;
 }
 
-struct json_object *answer_flow(const struct splice_flow_row *row, const char *listener)
+struct json_object *answer_flow(const struct splice_flow_row *row)
 {
 	char client[64], upstream[64];
 	const struct text texts[] = {
-		{"listener", listener},
+		{"listener", row->listener},
 		{"client", endpoint_text(&row->client, client, sizeof(client))},
 		{"name", row->name},
 		{"backend", row->backend},
@@ -215,7 +215,11 @@ struct json_object *answer_flow(const struct splice_flow_row *row, const char *l
 	struct json_object *object = json_object_new_object();
 
 	if (object && add_texts(object, texts, ARRAY_SIZE(texts)) == 0 &&
-	    add_counts(object, counts, ARRAY_SIZE(counts)) == 0)
+	    add_counts(object, counts, ARRAY_SIZE(counts)) == 0 &&
+	    json_add(object, "client_by_sock_ops", json_object_new_boolean(row->by_sockops[0])) ==
+		    0 &&
+	    json_add(object, "server_by_sock_ops", json_object_new_boolean(row->by_sockops[1])) ==
+		    0)
 		return object;
 	json_object_put(object);
 	return NULL;

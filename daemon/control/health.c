@@ -54,6 +54,13 @@ static void set_up(struct probe *probe, bool is_up, const char *why)
 		log_warning("server %s/%s is down: %s", probe->backend, probe->server->name, why);
 }
 
+/* Connects had failed in a row; this one did not, and says more than the time that has passed. */
+static void forgive(struct server_state *server)
+{
+	atomic_store_explicit(&server->n_failed, 0, memory_order_relaxed);
+	atomic_store_explicit(&server->out_until_ns, 0, memory_order_relaxed);
+}
+
 /* `why` NULL: it accepted. */
 static void take_result(struct probe *probe, const char *why)
 {
@@ -64,6 +71,8 @@ static void take_result(struct probe *probe, const char *why)
 	probe->has_result = true;
 	probe->counts.n_checks++;
 	probe->counts.n_failures += !is_up;
+	if (is_up)
+		forgive(probe->server);
 	if (is_up == was_up) {
 		probe->n_in_row = 0;
 		return;

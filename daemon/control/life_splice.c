@@ -22,9 +22,7 @@ struct json_object *life_flows_json(void *arg, uint32_t max, int *ret_error)
 	rows = splicer_flows(life->splicer, max, &n);
 	array = rows ? json_object_new_array() : NULL;
 	for (uint32_t i = 0; array && i < n; i++) {
-		const char *listener = splicer_listener_name(life->splicer, rows[i].listener);
-
-		if (json_append(array, answer_flow(&rows[i], listener)) < 0) {
+		if (json_append(array, answer_flow(&rows[i])) < 0) {
 			json_object_put(array);
 			return NULL;
 		}

@@ -139,6 +139,7 @@ struct report_splice {
 	char sockmap_why_not[256], sockops_why_not[128];
 	uint32_t n_conns, max_conns;
 	uint64_t n_sockets_closed, n_retransmits; /* as sock_ops told */
+	uint64_t n_sockops_lost;                  /* of its records */
 	struct acceptor_counters totals;          /* of all acceptors */
 	struct report_acceptor {
 		uint32_t cpu, n_conns;

@@ -67,8 +67,7 @@ void splicer_free(struct splicer *splicer)
 		return;
 	close_listeners(splicer);
 	health_free(splicer->health);
-	sd_event_source_disable_unref(splicer->records_io);
-	sd_event_source_disable_unref(splicer->sockops_io);
+	splicer_log_finish(splicer);
 	splice_free(splicer->splice);
 	splice_maps_free(splicer->maps);
 	sockops_free(splicer->sockops);
@@ -166,12 +165,8 @@ bool splicer_is_drained(const struct splicer *splicer)
 
 uint32_t splicer_n_conns(const struct splicer *splicer)
 {
-	uint32_t n = 0;
-
-	for (uint32_t i = 0; splicer->config && i < splicer->config->n_listeners; i++)
-		n += atomic_load_explicit(&splicer->config->listeners[i].state->n_active,
-					  memory_order_relaxed);
-	return n;
+	/* Those of listeners that are gone, too. */
+	return splicer->splice ? splice_n_conns(splicer->splice) : 0;
 }
 
 /* --- Watching -----------------------------------------------------------------------------------
@@ -247,12 +242,4 @@ struct splice_flow_row *splicer_flows(struct splicer *splicer, uint32_t max, uin
 		return NULL;
 	*ret_n = splicer->splice ? splice_flows(splicer->splice, rows, max) : 0;
 	return rows;
-}
-
-const char *splicer_listener_name(const struct splicer *splicer, uint32_t number)
-{
-	for (uint32_t i = 0; splicer->config && i < splicer->config->n_listeners; i++)
-		if (splicer->config->listeners[i].state->number == number)
-			return splicer->config->listeners[i].state->name;
-	return "";
 }

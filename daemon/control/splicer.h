@@ -54,8 +54,6 @@ int splicer_set_draining(struct splicer *splicer, const char *name, bool is_drai
 
 /* The live connections, at most `max`; to be freed. NULL: no memory. */
 struct splice_flow_row *splicer_flows(struct splicer *splicer, uint32_t max, uint32_t *ret_n);
-/* What splice_flow_row.listener is called now; "" if it is gone. */
-const char *splicer_listener_name(const struct splicer *splicer, uint32_t number);
 
 /* -ENOMEM */
 int splicer_report(const struct splicer *splicer, struct report_splice *ret_report);

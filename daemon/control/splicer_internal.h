@@ -9,6 +9,15 @@
 #include "control/listeners.h"
 #include "control/splicer.h"
 
+/* Flow log lines that wait for what TCP still does after close(2). */
+#define SPLICER_WAITING 256
+
+struct splicer_waiting {
+	struct splice_flow_record record;
+	uint64_t until_ns;
+	bool is_written;
+};
+
 struct splicer {
 	sd_event *event;
 	struct listeners *listeners;
@@ -26,7 +35,10 @@ struct splicer {
 	uint64_t n_closed, n_retransmits;   /* sockets, as sock_ops tells */
 	uint64_t beats[CONF_MAX_ACCEPTORS]; /* at the last splicer_all_beating() */
 	char silent[24];
-	sd_event_source *records_io, *sockops_io;
+	/* splicer_log.c */
+	sd_event_source *records_io, *sockops_io, *waiting_timer;
+	struct splicer_waiting waiting[SPLICER_WAITING]; /* a ring, in the order of until_ns */
+	uint32_t first_waiting, n_waiting;
 };
 
 /* splicer_start.c: the threads and what they stand on. `text` says what failed. */
@@ -34,4 +46,6 @@ int splicer_start(struct splicer *splicer, const struct conf *conf, const struct
 		  const struct topo *topo, char *text, size_t size);
 
 /* splicer_log.c: the flow log. -errno of the event loop. */
-int splicer_watch_records(struct splicer *splicer);
+int splicer_log_start(struct splicer *splicer);
+/* Writes what there is, and lets go of the event loop. */
+void splicer_log_finish(struct splicer *splicer);

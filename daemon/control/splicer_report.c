@@ -9,6 +9,7 @@
 
 #include "control/report.h"
 #include "control/splicer_internal.h"
+#include "kern/sockops.h"
 #include "util/clock.h"
 #include "util/macros.h"
 
@@ -177,6 +178,7 @@ int splicer_report(const struct splicer *splicer, struct report_splice *ret_repo
 		.max_conns = splicer->max_conns,
 		.n_sockets_closed = splicer->n_closed,
 		.n_retransmits = splicer->n_retransmits,
+		.n_sockops_lost = splicer->sockops ? sockops_n_lost(splicer->sockops) : 0,
 	};
 	int r = report_plane(splicer, &report);
 

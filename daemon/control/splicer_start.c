@@ -115,8 +115,9 @@ int splicer_start(struct splicer *splicer, const struct conf *conf, const struct
 	options.sockops = splicer->sockops_is_on ? splicer->sockops : NULL;
 	r = splice_new(&options, &splicer->splice);
 	if (r == 0)
-		r = splicer_watch_records(splicer);
+		r = splicer_log_start(splicer);
 	if (r < 0) {
+		splicer_log_finish(splicer);
 		splice_free(TAKE_PTR(splicer->splice));
 		close_all(splicer);
 		(void)snprintf(text, size, "cannot start acceptors: %s", strerror(-r));

@@ -275,3 +275,8 @@ int sockops_events_drain(struct sockops *sockops,
 	r = ring_buffer__consume(sockops->ring);
 	return r < 0 && r != NO_EVENTS ? r : (int)sockops->n_drained;
 }
+
+uint64_t sockops_n_lost(const struct sockops *sockops)
+{
+	return __atomic_load_n(&sockops->skel->bss->n_lost, __ATOMIC_RELAXED);
+}

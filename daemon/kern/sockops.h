@@ -32,3 +32,5 @@ int sockops_get(struct sockops *sockops, int fd, struct splice_conn_meta *ret_me
 int sockops_events_fd(const struct sockops *sockops);
 int sockops_events_drain(struct sockops *sockops,
 			 void (*fn)(const struct splice_event *event, void *arg), void *arg);
+/* Records that found the ring full. */
+uint64_t sockops_n_lost(const struct sockops *sockops);

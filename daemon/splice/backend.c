@@ -153,6 +153,8 @@ bool backend_begin(const struct backend_config *backend, struct server_state *se
 		return false;
 	}
 	atomic_fetch_add_explicit(&server->n_active, 1, memory_order_relaxed);
+	atomic_fetch_add_explicit(&server->n_connections, 1, memory_order_relaxed);
+	atomic_fetch_add_explicit(&state->n_connections, 1, memory_order_relaxed);
 	return true;
 }
 
@@ -168,8 +170,6 @@ void backend_connected(const struct backend_config *backend, struct server_state
 	struct backend_state *state = backend->state;
 
 	atomic_store_explicit(&server->n_failed, 0, memory_order_relaxed);
-	atomic_fetch_add_explicit(&server->n_connections, 1, memory_order_relaxed);
-	atomic_fetch_add_explicit(&state->n_connections, 1, memory_order_relaxed);
 	splice_time_observe(state->connect_time, &state->connect_time_sum_ns, connect_ns);
 }
 

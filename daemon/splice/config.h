@@ -44,7 +44,7 @@ struct server_state {
 	/* Passive: connects that failed in a row; at `passive_fall` it is out until this time. */
 	_Atomic uint32_t n_failed;
 	_Atomic uint64_t out_until_ns;
-	_Atomic uint64_t n_connections, n_failures;
+	_Atomic uint64_t n_connections, n_failures; /* attempts, and those in vain */
 };
 
 struct backend_state {

@@ -10,6 +10,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "kern/sockops.h"
 #include "kern/splice_maps.h"
 #include "splice/acceptor.h"
 #include "splice/flows_request.h"
@@ -29,6 +30,15 @@ static void copy_name(char *to, size_t size, const char *from)
 	to[len] = '\0';
 }
 
+/* What sock_ops knows of a socket. False: it does not follow it. */
+static bool get_meta(const struct conn *conn, enum conn_side side, struct splice_conn_meta *meta)
+{
+	struct sockops *sockops = conn->acceptor->splice->sockops;
+
+	return sockops && conn->fd[side] >= 0 && sockops_get(sockops, conn->fd[side], meta) == 0 &&
+	       meta->established_ns != 0;
+}
+
 static void add_tcp_info(const struct conn *conn, enum conn_side side, struct splice_flow_row *row)
 {
 	struct tcp_info info;
@@ -40,6 +50,19 @@ static void add_tcp_info(const struct conn *conn, enum conn_side side, struct sp
 		return;
 	row->srtt_us[side] = info.tcpi_rtt;
 	row->n_retransmits[side] = info.tcpi_total_retrans;
+}
+
+static void add_tcp(const struct conn *conn, enum conn_side side, struct splice_flow_row *row)
+{
+	struct splice_conn_meta meta;
+
+	row->by_sockops[side] = get_meta(conn, side, &meta);
+	if (!row->by_sockops[side]) {
+		add_tcp_info(conn, side, row);
+		return;
+	}
+	row->srtt_us[side] = meta.srtt_us;
+	row->n_retransmits[side] = meta.n_retransmits;
 }
 
 /* What the kernel moved by itself: now, or all that it did. */
@@ -57,13 +80,13 @@ void report_flow(const struct conn *conn, struct splice_flow_row *ret_row)
 	uint64_t now_ns = clock_now_ns();
 	uint64_t last_ns = conn->accepted_ns;
 	struct splice_flow_row row = {
-		.listener = conn->listener->state->number,
 		.acceptor = conn->acceptor->index,
 		.client = conn->client,
 		.state = state_names[conn->state],
 		.age_ns = now_ns - conn->accepted_ns,
 	};
 
+	copy_name(row.listener, sizeof(row.listener), conn->listener->state->name);
 	copy_name(row.name, sizeof(row.name), conn->name);
 	if (conn->backend)
 		copy_name(row.backend, sizeof(row.backend), conn->backend->state->name);
@@ -78,7 +101,7 @@ void report_flow(const struct conn *conn, struct splice_flow_row *ret_row)
 		row.bytes[side] = stream->n_received + redirected(conn, side);
 		row.parked += stream->engine ? stream->engine->parked(conn, side) : 0;
 		last_ns = MAX(last_ns, stream->last_ns);
-		add_tcp_info(conn, side, &row);
+		add_tcp(conn, side, &row);
 	}
 	row.idle_ns = now_ns > last_ns ? now_ns - last_ns : 0;
 	*ret_row = row;
@@ -104,19 +127,41 @@ void report_flows(struct acceptor *acceptor, struct flows_request *request)
 /* --- Ended connections ---------------------------------------------------------------------------
  */
 
+/* Of a socket of which more is to be heard; 0: none. */
+static uint64_t pending_cookie(const struct conn *conn, enum conn_side side)
+{
+	struct splice_conn_meta meta;
+	uint64_t cookie = 0;
+	socklen_t len = sizeof(cookie);
+
+	if (!get_meta(conn, side, &meta) || meta.state == TCP_CLOSE ||
+	    getsockopt(conn->fd[side], SOL_SOCKET, SO_COOKIE, &cookie, &len) < 0)
+		return 0;
+	return cookie;
+}
+
 void report_record(struct conn *conn)
 {
 	struct acceptor *acceptor = conn->acceptor;
 	uint32_t head = atomic_load_explicit(&acceptor->records_head, memory_order_relaxed);
 	/* pairs with the release in splice_records_drain() */
 	uint32_t tail = atomic_load_explicit(&acceptor->records_tail, memory_order_acquire);
+	struct splice_flow_record *record = &acceptor->records[head % RECORDS_N];
 	uint64_t one = 1;
 
-	/* A log that nobody reads loses lines, not connections. */
-	if (!conn->is_logged || head - tail == RECORDS_N)
+	if (!conn->is_logged)
 		return;
-	report_flow(conn, &acceptor->records[head % RECORDS_N].row);
-	acceptor->records[head % RECORDS_N].how = conn->how;
+	/* A log that nobody reads loses lines, not connections. */
+	counter_add(&acceptor->counters.n_records, 1);
+	if (head - tail == RECORDS_N) {
+		counter_add(&acceptor->counters.n_records_lost, 1);
+		return;
+	}
+	/* Before the rest: a socket that closes meanwhile is waited for in vain, not missed. */
+	for (enum conn_side side = CLIENT; side <= SERVER; side++)
+		record->cookie[side] = pending_cookie(conn, side);
+	report_flow(conn, &record->row);
+	record->how = conn->how;
 	atomic_store_explicit(&acceptor->records_head, head + 1, memory_order_release);
 	(void)!write(acceptor->splice->records_fd, &one, sizeof(one));
 }

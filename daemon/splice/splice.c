@@ -365,6 +365,11 @@ bool splice_is_drained(const struct splice *splice)
 	return true;
 }
 
+uint32_t splice_n_conns(const struct splice *splice)
+{
+	return atomic_load_explicit(&splice->n_conns, memory_order_relaxed);
+}
+
 /* --- Reports -------------------------------------------------------------------------------------
  */
 

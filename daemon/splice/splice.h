@@ -73,6 +73,7 @@ int splice_set_acceptor(struct splice *splice, uint32_t acceptor, bool is_open);
  * counted. splice_is_drained() tells when nothing is left. */
 void splice_drain(struct splice *splice, uint64_t deadline_ns);
 bool splice_is_drained(const struct splice *splice);
+uint32_t splice_n_conns(const struct splice *splice);
 
 void splice_free(struct splice *splice);
 
@@ -103,6 +104,7 @@ struct acceptor_counters {
 	uint64_t n_accept_pauses; /* EMFILE, ENFILE, ENOMEM */
 	uint64_t n_killed;        /* by drain, idle, half-closed, parked */
 	uint64_t n_turns, n_wakeups;
+	uint64_t n_records, n_records_lost; /* for the flow log; lost: nobody had read the earlier */
 };
 
 struct splice_report {
@@ -122,8 +124,8 @@ void splice_report(const struct splice *splice, struct splice_report *ret_report
 
 /* One line per live connection for `show flows`, bounded; asked of each acceptor by command. */
 struct splice_flow_row {
-	uint32_t listener, acceptor;
-	char backend[SPLICE_NAME_BYTES], server[SPLICE_NAME_BYTES];
+	uint32_t acceptor;
+	char listener[SPLICE_NAME_BYTES], backend[SPLICE_NAME_BYTES], server[SPLICE_NAME_BYTES];
 	struct ip_endpoint client, upstream;
 	char name[64]; /* sniffed */
 	const char *state;
@@ -131,7 +133,9 @@ struct splice_flow_row {
 	uint64_t bytes[2];
 	uint64_t parked;
 	uint64_t age_ns, idle_ns;
+	/* Of each socket: as sock_ops has them in SK_STORAGE (by_sockops), else from TCP_INFO. */
 	uint32_t srtt_us[2], n_retransmits[2];
+	bool by_sockops[2];
 };
 uint32_t splice_flows(struct splice *splice, struct splice_flow_row *rows, uint32_t max);
 
@@ -139,6 +143,9 @@ uint32_t splice_flows(struct splice *splice, struct splice_flow_row *rows, uint3
 struct splice_flow_record {
 	struct splice_flow_row row;
 	const char *how; /* "closed", "reset by client", "idle", … */
+	/* Of sockets whose last record sock_ops has still to write: what TCP does after close(2).
+	 * 0: nothing more comes. */
+	uint64_t cookie[2];
 };
 int splice_records_fd(const struct splice *splice);
 uint32_t splice_records_drain(struct splice *splice, struct splice_flow_record *records,

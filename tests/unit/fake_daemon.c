@@ -149,6 +149,7 @@ static struct json_object *fake_flows(void *arg, uint32_t max, int *ret_error)
 {
 	static const struct splice_flow_row row = {
 		.acceptor = 1,
+		.listener = "web",
 		.backend = "app",
 		.server = "s1",
 		.client = {.family = 4, .port = 4000, .addr.octet = {192, 0, 2, 7}},
@@ -160,11 +161,14 @@ static struct json_object *fake_flows(void *arg, uint32_t max, int *ret_error)
 		.parked = 5,
 		.age_ns = 1500000000,
 		.idle_ns = 500000000,
+		.srtt_us = {1234, 56789},
+		.n_retransmits = {3, 0},
+		.by_sockops = {true, false},
 	};
 	struct json_object *rows = json_object_new_array();
 
 	for (uint32_t i = 0; i < MIN(max, 2000U); i++)
-		(void)json_object_array_add(rows, answer_flow(&row, "web"));
+		(void)json_object_array_add(rows, answer_flow(&row));
 	return rows;
 }
 

@@ -87,6 +87,7 @@ static void put_servers(struct table *table, struct json_object *backend)
 		struct json_object *server = json_object_array_get_idx(servers, i);
 
 		table_text(table, json_text(backend, "name"));
+		table_text(table, json_text(backend, "balance"));
 		table_text(table, json_text(server, "name"));
 		table_text(table, json_text(server, "address"));
 		put_server_state(table, json_text(server, "state"));
@@ -94,6 +95,7 @@ static void put_servers(struct table *table, struct json_object *backend)
 		table_number(table, json_count(server, "active"));
 		table_number(table, json_count(server, "connections"));
 		table_number(table, json_count(server, "failures"));
+		table_number(table, json_count(server, "checks"));
 		table_number(table, json_count(server, "check_failures"));
 	}
 }
@@ -101,9 +103,10 @@ static void put_servers(struct table *table, struct json_object *backend)
 enum ctl_exit show_backends(const struct ctl *ctl, struct json_object *answer)
 {
 	static const struct table_column columns[] = {
-		{"BACKEND", false}, {"SERVER", false}, {"ADDRESS", false},
-		{"STATE", false},   {"WEIGHT", true},  {"ACTIVE", true},
-		{"TOTAL", true},    {"FAILED", true},  {"CHECKS FAILED", true},
+		{"BACKEND", false}, {"BALANCE", false}, {"SERVER", false},
+		{"ADDRESS", false}, {"STATE", false},	{"WEIGHT", true},
+		{"ACTIVE", true},   {"TOTAL", true},	{"FAILED", true},
+		{"CHECKS", true},   {"CHECKS FAILED", true},
 	};
 	struct json_object *backends = json_at(answer, "backends");
 	struct table table;
@@ -134,12 +137,21 @@ static void put_seconds(struct table *table, struct json_object *flow, const cha
 		   (double)json_count(flow, key) / (double)NSEC_PER_SEC);
 }
 
+/* Of the client's socket, then of the server's. */
+static void put_rtts(struct table *table, struct json_object *flow)
+{
+	table_cell(table, TABLE_PLAIN, "%.1f,%.1fms",
+		   (double)json_count(flow, "client_srtt_us") / 1e3,
+		   (double)json_count(flow, "server_srtt_us") / 1e3);
+}
+
 enum ctl_exit show_flows(const struct ctl *ctl, struct json_object *answer)
 {
 	static const struct table_column columns[] = {
 		{"LISTENER", false}, {"CLIENT", false}, {"NAME", false}, {"SERVER", false},
 		{"STATE", false},    {"ENGINE", false}, {"IN", true},    {"OUT", true},
-		{"PARKED", true},    {"AGE", true},     {"IDLE", true},
+		{"PARKED", true},    {"RTT", true},     {"RETRANS", true},
+		{"AGE", true},	     {"IDLE", true},
 	};
 	struct json_object *flows = json_at(answer, "flows");
 	struct table table;
@@ -159,6 +171,10 @@ enum ctl_exit show_flows(const struct ctl *ctl, struct json_object *answer)
 		table_text(&table, unit_bytes(buf, json_count(flow, "bytes_in")));
 		table_text(&table, unit_bytes(buf, json_count(flow, "bytes_out")));
 		table_text(&table, unit_bytes(buf, json_count(flow, "parked_bytes")));
+		put_rtts(&table, flow);
+		table_cell(&table, TABLE_PLAIN, "%" PRIu64 ",%" PRIu64,
+			   json_count(flow, "client_retransmits"),
+			   json_count(flow, "server_retransmits"));
 		put_seconds(&table, flow, "age_ns");
 		put_seconds(&table, flow, "idle_ns");
 	}
