@@ -419,17 +419,24 @@ void conn_on_timeout(struct conn *conn)
  */
 
 /* Was something received that will never be delivered? (A refused client's bytes do not count.) */
+/*
+ * Bytes of a stream that we took and did not deliver, though we could have. Not those that a sink
+ * refused by its reset, nor those that a source's own reset has overtaken: these two would have
+ * lost them without us.
+ */
+static bool is_stream_lost(const struct conn *conn, enum conn_side from)
+{
+	const struct stream *stream = &conn->stream[from];
+
+	if (conn->is_dead[conn_other(from)] || (conn->is_dead[from] && !stream->fin_seen))
+		return false;
+	return stream->is_cut || stream->engine->parked(conn, from) > 0;
+}
+
 static bool is_truncated(const struct conn *conn)
 {
-	if (conn->state != CONN_OPEN)
-		return false;
-	for (enum conn_side from = CLIENT; from <= SERVER; from++) {
-		const struct stream *stream = &conn->stream[from];
-
-		if (stream->is_cut || stream->engine->parked(conn, from) > 0)
-			return true;
-	}
-	return false;
+	return conn->state == CONN_OPEN &&
+	       (is_stream_lost(conn, CLIENT) || is_stream_lost(conn, SERVER));
 }
 
 static void let_go(struct conn *conn)

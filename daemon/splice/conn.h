@@ -136,6 +136,7 @@ struct conn {
 	uint16_t tried[8]; /* servers of the backend that failed */
 	bool is_logged;
 	bool is_kept_out; /* the maps refused it once */
+	bool is_short_of_slot;
 	const char *how;  /* it ended */
 };
 

@@ -150,7 +150,10 @@ static void try_sockmap(struct conn *conn)
 		counter_add(&counters->n_promotions, 2);
 		return;
 	}
-	counter_add(&counters->n_fallbacks[why_refused(r)], 1);
+	/* A number may become free; that there was none is one fallback all the same. */
+	if (r != -ENOSPC || !conn->is_short_of_slot)
+		counter_add(&counters->n_fallbacks[why_refused(r)], 1);
+	conn->is_short_of_slot = r == -ENOSPC;
 	conn->is_kept_out = r != -ENOSPC;
 }
 

@@ -5,8 +5,10 @@ when it must and says what happened.
 """
 import contextlib
 import json
+import os
 import re
 import resource
+import signal
 import socket
 import struct
 import time
@@ -149,3 +151,245 @@ def test_thousands_of_flows_are_shown_bounded(wire):
             assert len(daemon.ctl("show", "flows", "--max", "7")["flows"]) == 7
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+# --- Metrics --------------------------------------------------------------------------------------
+
+# Each of these stands still unless a case says otherwise.
+WATCHED = ("sluice_listener_connections_total", "sluice_listener_connections_rejected_total",
+           "sluice_splice_fallbacks_total", "sluice_splice_truncations_total", "sluice_splice_killed_total",
+           "sluice_splice_promotions_total", "sluice_splice_accept_pauses_total",
+           "sluice_backend_connections_total", "sluice_backend_connection_failures_total")
+
+
+class Moves:
+    """What the watched counters have moved by since this was made."""
+
+    def __init__(self, daemon):
+        self._daemon = daemon
+        self._before = self._counters()
+
+    def _counters(self):
+        counters = {}
+        for (name, labels), value in self._daemon.metrics().items():
+            if name in WATCHED:
+                # Which listener or backend is not what is asked here.
+                words = [text for key, text in labels if key not in ("listener", "backend")]
+                key = " ".join([name.removeprefix("sluice_").removesuffix("_total"), *words])
+                counters[key] = counters.get(key, 0) + value
+        return counters
+
+    def __call__(self):
+        now = self._counters()
+        return {key: int(now[key] - n) for key, n in self._before.items() if now[key] != n}
+
+
+def served(wire):
+    assert who(wire) == "one"
+
+
+def turned_away(wire):
+    assert is_turned_away(wire, 80)
+
+
+def second_is_turned_away(wire):
+    with connect(wire) as sock:
+        assert get(sock) == "one"
+        assert is_turned_away(wire, 80)
+
+
+def silent(wire):
+    with connect(wire) as sock:
+        assert ends(sock)
+
+
+def says(*parts):
+    """A client that says this and is not served."""
+    def provoke(wire):
+        with connect(wire) as sock:
+            with contextlib.suppress(ConnectionError):
+                for part in parts:
+                    sock.sendall(part)
+                while sock.recv(4096):
+                    pass
+    return provoke
+
+
+def leaves(wire):
+    with connect(wire) as sock:
+        sock.sendall(b"GET / HTTP/1.1\r\n")
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RST)
+
+
+def sends_and_ends_at_once(wire):
+    """Its FIN is there before anybody accepts it: it can not be put into a socket map."""
+    daemon = wire.daemons[0]
+    with connect(wire) as warm:
+        assert get(warm) == "one"
+        daemon.signal(signal.SIGSTOP)
+        sock = connect(wire)
+        sock.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        sock.shutdown(socket.SHUT_WR)
+        daemon.signal(signal.SIGCONT)
+        with sock:
+            assert sock.recv(4096).endswith(b"one\n")
+            assert sock.recv(1) == b""
+
+
+def many_messages(wire):
+    with connect(wire) as sock:
+        for _ in range(300):
+            assert get(sock) == "one"
+
+
+def idle(wire):
+    with connect(wire) as sock:
+        assert get(sock) == "one"
+        assert ends(sock)
+
+
+def half_closed(wire):
+    """The server takes the client's end, and says nothing for ever."""
+    with wire.inside("s"):
+        server = socket.create_server((SERVER, 7999))
+    with server, connect(wire) as sock:
+        sock.sendall(b"x")
+        sock.shutdown(socket.SHUT_WR)
+        assert ends(sock)
+
+
+def unanswered(wire):
+    """The server hears nothing."""
+    wire.run("s", "nft", "add table inet deaf; "
+             "add chain inet deaf in { type filter hook input priority 0; tcp dport 7999 drop; }")
+    turned_away(wire)
+
+
+def short_of_descriptors(wire):
+    """One descriptor is left, and the client's connection takes it."""
+    pid = wire.daemons[0].pid
+    limits = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    used = {int(name) for name in os.listdir(f"/proc/{pid}/fd")}
+    free = [n for n in range(max(used) + 3) if n not in used]
+    with wire.inside("c"):
+        sock = socket.socket()
+    sock.settimeout(5)
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (free[1], limits[1]))
+    try:
+        with sock, contextlib.suppress(ConnectionResetError):
+            sock.connect((FRONT, 80))
+            assert ends(sock)
+    finally:
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, limits)
+
+
+def many_on_one_cpu(wire):
+    """Their SYNs come by one CPU, so that its acceptor takes more than its half of the places."""
+    cpus = os.sched_getaffinity(0)
+    with contextlib.ExitStack() as stack:
+        stack.callback(os.sched_setaffinity, 0, cpus)
+        os.sched_setaffinity(0, {min(cpus)})
+        for sock in [stack.enter_context(connect(wire)) for _ in range(16)]:
+            assert get(sock) == "one"
+        assert is_turned_away(wire, 80)
+
+
+TLS = "sniff = tls\nsniff_timeout = 200ms\n"
+HTTP = "sniff = http\nsniff_timeout = 2s\n"
+NOBODY = "10.0.1.2:7999"
+ACCEPTED = {"listener_connections": 1}
+REACHED = {**ACCEPTED, "backend_connections": 1}
+TWICE = {"listener_connections": 2, "backend_connections": 1}
+
+
+def refused_for(reason):
+    return {"listener_connections_rejected " + reason: 1}
+
+
+# name: (of the listener, of the backend, what is done, what moves)
+CASES = {
+    "served": ("", "", served, REACHED),
+    "limit": ("max_connections = 1\n", "", second_is_turned_away, TWICE | refused_for("limit")),
+    "limit of the backend": ("", "max_connections = 1\n", second_is_turned_away,
+                             TWICE | refused_for("limit")),
+    "source_limit": ("max_connections_per_source = 1\n", "", second_is_turned_away,
+                     TWICE | refused_for("source_limit")),
+    "acl": ("proxy_protocol = v1\nproxy_from = 192.0.2.0/24\n", "", turned_away,
+            ACCEPTED | refused_for("acl")),
+    "proxy_header": ("proxy_protocol = v1\nproxy_from = 10.0.0.0/8\n", "",
+                     says(b"PROXY TCP4 10.0.0.1 10.0.0.300 1 2\r\n"),
+                     ACCEPTED | refused_for("proxy_header")),
+    "sniff_timeout": (TLS, "", silent, ACCEPTED | refused_for("sniff_timeout")),
+    "sniff_oversize": (HTTP, "", says(b"GET / HTTP/1.1\r\n", *[b"X-%05d: %01000d\r\n" % (i, i) for i in range(70)]),
+                       ACCEPTED | refused_for("sniff_oversize")),
+    "sniff_malformed": (HTTP, "", says(b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n"),
+                        ACCEPTED | refused_for("sniff_malformed")),
+    "sniff_malformed tls": (TLS, "", says(b"\x16\x03\x01\x00\x04\x07\x00\x00\x00"),
+                            ACCEPTED | refused_for("sniff_malformed")),
+    "no_backend": (HTTP + "route = other.example -> app\ndefault = none\n", "",
+                   says(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"), ACCEPTED | refused_for("no_backend")),
+    "client_gone": (HTTP, "", leaves, ACCEPTED | refused_for("client_gone")),
+    "refused by the server": ("", f"server = !! {NOBODY}\nretries = 0\n", turned_away,
+                              REACHED | refused_for("no_backend") | {"backend_connection_failures": 1}),
+    "no answer": ("", f"server = !! {NOBODY}\nretries = 0\nconnect_timeout = 200ms\n", unanswered,
+                  REACHED | refused_for("no_backend") | {"backend_connection_failures": 1}),
+    "tried again": ("", f"server = !! {NOBODY}\nserver = one 10.0.1.2:8000\n", served,
+                    {"listener_connections": 1, "backend_connections": 2, "backend_connection_failures": 1}),
+    "idle": ("idle_timeout = 1s\n", "", idle, REACHED | {"splice_killed": 1}),
+    "half-closed": ("half_closed_timeout = 1s\n", f"server = !! {NOBODY}\n", half_closed,
+                    REACHED | {"splice_killed": 1}),
+    "close_wait": ("engine = sockmap\n", "", sends_and_ends_at_once,
+                   {"listener_connections": 2, "backend_connections": 2, "splice_promotions": 2,
+                    "splice_fallbacks close_wait": 1}),
+    "resources": ("", "", short_of_descriptors, REACHED | refused_for("resources")),
+    "no_slot": ("engine = sockmap\nmax_connections = 16\n", "", many_on_one_cpu,
+                {"listener_connections": 17, "backend_connections": 16, "splice_promotions": 16,
+                 "splice_fallbacks no_slot": 8} | refused_for("limit")),
+    "promoted": ("engine = auto\n", "", many_messages, REACHED | {"splice_promotions": 2}),
+    "kept in user space": ("engine = copy\n", "", many_messages, REACHED),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_what_happens_is_counted_once_and_nothing_else(wire, name):
+    listener, server, provoke, expected = CASES[name]
+    if "default" in listener:
+        listener = LISTENER.replace("default = app\n", "") + listener
+    else:
+        listener = LISTENER + listener
+    keys = "health_check = off\n" + server.replace("!!", "gone")
+    config = listener + (backend("app", keys=keys) if "server" in server else backend("app", "one", keys=keys))
+    with origins(wire, "one"):
+        daemon = wire.daemon("d", config)
+        moves = Moves(daemon)
+        assert moves() == {}
+        provoke(wire)
+        wait_ended(daemon)
+        assert moves() == expected
+
+
+def test_a_download_that_its_client_gives_up_is_no_loss_of_ours(wire):
+    """The alert on truncations is critical: what a client does not want any more must not set it off."""
+    config = LISTENER + "engine = !!\n" + backend("app", "one", keys="health_check = off\n")
+    with wire.inside("s"):
+        server = socket.create_server((SERVER, 8000))
+    with server:
+        daemon = wire.daemon("d", config.replace("!!", "copy"))
+        for engine in ("copy", "splice", "sockmap"):
+            daemon.reload(config.replace("!!", engine))
+            moves = Moves(daemon)
+            sock = connect(wire)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RST)
+            sock.sendall(b"x")
+            peer, _ = server.accept()
+            assert peer.recv(1) == b"x"
+            peer.setblocking(False)
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    peer.send(bytes(65536))
+            wait_for(lambda: daemon.ctl("show", "flows")["flows"][0]["bytes_out"] > 0, "it flows")
+            sock.close()
+            wait_ended(daemon)
+            peer.close()
+            got = moves()
+            assert "splice_truncations" not in got, engine
