@@ -247,7 +247,8 @@ static int withdraw(struct listeners *listeners, const struct listeners_next *ne
 		uint32_t number = l->number;
 		int removed;
 
-		if (number == SPLICE_NONE || wanted_number(next, config, l) == number)
+		if (number == SPLICE_NONE ||
+		    (wanted_number(next, config, l) == number && !l->is_partial))
 			continue;
 		removed = splice_remove_listener(splice, number);
 		if (removed < 0) {
@@ -257,8 +258,10 @@ static int withdraw(struct listeners *listeners, const struct listeners_next *ne
 			continue;
 		}
 		for (struct listening *other = listeners->first; other; other = other->next)
-			if (other->number == number)
+			if (other->number == number) {
 				other->number = SPLICE_NONE;
+				other->is_partial = false;
+			}
 	}
 	return r;
 }
@@ -284,9 +287,13 @@ static void set_meta(struct sockops *sockops, int fd, uint32_t number, uint32_t 
 		(void)sockops_set(sockops, fd, &meta);
 }
 
+/* Where it fails an acceptor may have it all the same, or take it up later: its memory is theirs
+ * until they have let go of it. */
 static int hand_over(struct listening *listening, uint32_t number, struct splice *splice,
 		     struct sockops *sockops)
 {
+	listening->number = number;
+	listening->is_partial = true;
 	for (uint32_t i = 0; i < listening->n_fds; i++) {
 		int fd = fcntl(listening->fds[i], F_DUPFD_CLOEXEC, 0), r;
 
@@ -300,7 +307,7 @@ static int hand_over(struct listening *listening, uint32_t number, struct splice
 		if (r < 0)
 			return r;
 	}
-	listening->number = number;
+	listening->is_partial = false;
 	return 0;
 }
 

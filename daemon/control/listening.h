@@ -29,6 +29,7 @@ struct listening {
 	bool is_borrowed; /* systemd's: not closed here */
 	bool is_open;     /* listening */
 	uint32_t number;  /* of the listener whose acceptors have it; SPLICE_NONE */
+	bool is_partial;  /* … but not all of them: handing it over failed half-way */
 	struct unix_listener file;
 	struct reuseport_group *group; /* NULL: the kernel's hash */
 	uint32_t n_fds;

@@ -68,9 +68,10 @@ void splicer_free(struct splicer *splicer)
 	close_listeners(splicer);
 	health_free(splicer->health);
 	splicer_log_finish(splicer);
-	splice_free(splicer->splice);
-	splice_maps_free(splicer->maps);
-	sockops_free(splicer->sockops);
+	if (splice_free(splicer->splice) == 0) {
+		splice_maps_free(splicer->maps);
+		sockops_free(splicer->sockops);
+	}
 	splice_config_unref(splicer->config);
 	sd_event_unref(splicer->event);
 	free(splicer);

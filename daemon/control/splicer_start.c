@@ -118,8 +118,8 @@ int splicer_start(struct splicer *splicer, const struct conf *conf, const struct
 		r = splicer_log_start(splicer);
 	if (r < 0) {
 		splicer_log_finish(splicer);
-		splice_free(TAKE_PTR(splicer->splice));
-		close_all(splicer);
+		if (splice_free(TAKE_PTR(splicer->splice)) == 0)
+			close_all(splicer);
 		(void)snprintf(text, size, "cannot start acceptors: %s", strerror(-r));
 		return r;
 	}

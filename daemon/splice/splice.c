@@ -106,7 +106,7 @@ int splice_new(const struct splice_options *options, struct splice **ret_splice)
 		splice->cpus[i] = options->cpus[i];
 	r = build(splice, options);
 	if (r < 0) {
-		splice_free(splice);
+		(void)splice_free(splice);
 		return r;
 	}
 	*ret_splice = splice;
@@ -123,13 +123,13 @@ static bool join(struct acceptor *acceptor, uint64_t deadline_ns)
 	       pthread_clockjoin_np(acceptor->thread, NULL, CLOCK_MONOTONIC, &deadline) == 0;
 }
 
-void splice_free(struct splice *splice)
+int splice_free(struct splice *splice)
 {
 	uint64_t deadline_ns = clock_now_ns() + FREE_WAIT_NS;
 	bool is_all_joined = true;
 
 	if (!splice)
-		return;
+		return 0;
 	for (uint32_t i = 0; i < splice->n_acceptors; i++)
 		if (splice->acceptors[i]) {
 			atomic_store_explicit(&splice->acceptors[i]->is_stopping, true,
@@ -141,13 +141,14 @@ void splice_free(struct splice *splice)
 			is_all_joined = false;
 	/* One that hangs may still reach the others: the process ends soon, by the watchdog. */
 	if (!is_all_joined)
-		return;
+		return -ETIMEDOUT;
 	for (uint32_t i = 0; i < splice->n_acceptors; i++)
 		acceptor_free(splice->acceptors[i]);
 	sources_free(splice->sources);
 	close_fdp(&splice->done_fd);
 	close_fdp(&splice->records_fd);
 	free(splice);
+	return 0;
 }
 
 /* --- Asking --------------------------------------------------------------------------------------

@@ -75,7 +75,9 @@ void splice_drain(struct splice *splice, uint64_t deadline_ns);
 bool splice_is_drained(const struct splice *splice);
 uint32_t splice_n_conns(const struct splice *splice);
 
-void splice_free(struct splice *splice);
+/* -ETIMEDOUT: an acceptor hangs. Then nothing is freed, what was lent to the plane must stay, too,
+ * and the process should end. */
+int splice_free(struct splice *splice);
 
 /* --- Reports ------------------------------------------------------------------------------------
  */

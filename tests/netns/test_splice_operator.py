@@ -11,12 +11,13 @@ import resource
 import signal
 import socket
 import struct
-import time
+from pathlib import Path
 
 import pytest
 
 from front import (CLIENT, FRONT, SERVER, backend, cgroup, connect, ends, get, is_turned_away, origins,
                    rejected, wait_ended, who, wire)
+from hold import WALL, held
 from lib import run, wait_for
 from origin import Origin
 
@@ -126,6 +127,50 @@ def test_the_last_connections_are_logged_at_the_end(wire):
             daemon.stop()
         lines = flow_lines(daemon)
         assert len(lines) == 20 and {line["end"] for line in lines} == {"drained"}
+
+
+# --- An acceptor that hangs -----------------------------------------------------------------------
+
+
+def acceptor_tids(daemon):
+    tids = []
+    for task in Path(f"/proc/{daemon.pid}/task").iterdir():
+        if (task / "comm").read_text(encoding="ascii").startswith("acceptor-"):
+            tids.append(int(task.name))
+    return sorted(tids)
+
+
+def stat_words(daemon):
+    """From its state on; the last one is the exit status, as of waitpid(2)."""
+    return Path(f"/proc/{daemon.pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+
+
+def test_a_listener_that_a_hung_acceptor_does_not_take(wire):
+    """Refused while it hangs; complete with the next reload, on every acceptor; an end without a crash."""
+    config = "[daemon]\nacceptors = 2\ndrain_timeout = 100ms\n" + LISTENER + \
+        backend("app", "one", keys="health_check = off\n")
+    more = config.replace("default", "bind = 10.0.0.2:81\ndefault")
+    with origins(wire, "one"):
+        daemon = wire.daemon("d", config)
+        tids = acceptor_tids(daemon)
+        assert len(tids) == 2
+        with held(tids[1]):
+            daemon.reload(more)
+            assert daemon.metric("sluice_config_last_reload_successful") == 0
+            assert "cannot serve 10.0.0.2:81: Connection timed out" in daemon.log()
+        daemon.reload(more)
+        assert daemon.metric("sluice_config_last_reload_successful") == 1
+        assert len(wire.run("d", "ss", "-Hltn", "sport = :81").stdout.splitlines()) == 2
+        for _ in range(20):
+            assert who(wire, 81) == who(wire, 80) == "one"
+        # The process ends all the same, and not by SIGSEGV: seen in its leader, since the thread that is
+        # held keeps the rest of it until it is let go.
+        with contextlib.suppress(ProcessLookupError), held(tids[0]):
+            daemon.signal(signal.SIGTERM)
+            wait_for(lambda: stat_words(daemon)[0] == "Z", "it has ended", 15)
+            assert int(stat_words(daemon)[-1]) & 0x7f == 0, "killed by a signal"
+        os.waitpid(tids[0], WALL)
+        assert daemon.wait() in (0, 1)
 
 
 # --- Live flows -----------------------------------------------------------------------------------
