@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * One row per capability of the packet plane; the measurements behind them are in operations.md
- * §1.5. Listeners need none but for privileged ports: without CAP_BPF, CAP_NET_ADMIN and
- * CAP_PERFMON sockmap is off, which control/splicer_start.c says.
+ * §1.5. Listeners need none but for privileged ports: without those of their programs sockmap and
+ * sock_ops are off, which control/splicer_start.c says.
  */
 #include "control/caps.h"
 
@@ -39,10 +39,10 @@ static bool conf_has_ports(const struct conf *conf, bool with_sockets)
 	return false;
 }
 
-static bool has(const struct need *need)
+static bool has(unsigned capability, bool has_elder)
 {
-	return capng_have_capability(CAPNG_EFFECTIVE, need->capability) ||
-	       (need->has_elder && capng_have_capability(CAPNG_EFFECTIVE, CAP_SYS_ADMIN));
+	return capng_have_capability(CAPNG_EFFECTIVE, capability) ||
+	       (has_elder && capng_have_capability(CAPNG_EFFECTIVE, CAP_SYS_ADMIN));
 }
 
 /* The kernel's line between ports for everybody and ports for the capability. */
@@ -99,7 +99,8 @@ unsigned caps_check(const struct conf *conf, char *text, size_t size)
 	for (unsigned i = 0; i < ARRAY_SIZE(needs); i++) {
 		const struct need *need = &needs[i];
 
-		if (!conf_has_ports(conf, need->sockets_only) || has(need))
+		if (!conf_has_ports(conf, need->sockets_only) ||
+		    has(need->capability, need->has_elder))
 			continue;
 		if (used < size)
 			used += (size_t)snprintf(
@@ -120,6 +121,40 @@ unsigned caps_check(const struct conf *conf, char *text, size_t size)
 			"fd:NAME`, or a port that is not privileged",
 			n_missing ? "\n" : "", privileged->text);
 	return n_missing + (privileged != NULL);
+}
+
+/* What the programs of listeners take. */
+static const struct {
+	unsigned capability;
+	const char *name;
+	bool has_elder, sockmap_only;
+} program_needs[] = {
+	{CAP_NET_ADMIN, "CAP_NET_ADMIN", false, false},
+	{CAP_BPF, "CAP_BPF", true, false},
+	{CAP_PERFMON, "CAP_PERFMON", true, true}, /* the verdict reads tcp_sock */
+};
+
+unsigned caps_missing_for(enum caps_program program, char *text, size_t size)
+{
+	const char *names[ARRAY_SIZE(program_needs)];
+	unsigned n = 0;
+	size_t used = 0;
+
+	text[0] = '\0';
+	if (capng_get_caps_process() < 0)
+		return 0; /* the kernel will say no itself */
+	for (unsigned i = 0; i < ARRAY_SIZE(program_needs); i++) {
+		if ((program == CAPS_SOCKMAP || !program_needs[i].sockmap_only) &&
+		    !has(program_needs[i].capability, program_needs[i].has_elder))
+			names[n++] = program_needs[i].name;
+	}
+	for (unsigned i = 0; i < n && used < size; i++)
+		used += (size_t)snprintf(text + used, size - used, "%s%s",
+					 i == 0     ? "" :
+					 i + 1 == n ? " and " :
+						      ", ",
+					 names[i]);
+	return n;
 }
 
 void caps_note_slowness(const struct conf *conf)

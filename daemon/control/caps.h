@@ -18,5 +18,17 @@
  */
 unsigned caps_check(const struct conf *conf, char *text, size_t size);
 
+/* The splice plane's programs that a listener can do without. */
+enum caps_program { CAPS_SOCKMAP, CAPS_SOCKOPS };
+
+/* Room for the names of all that one of them takes. */
+#define CAPS_NAMES_BYTES 64
+
+/*
+ * How many of the capabilities that a program takes are missing, with their names in `text`:
+ * "CAP_BPF and CAP_PERFMON". The kernel's own answer to their absence is a verifier log and EINVAL.
+ */
+unsigned caps_missing_for(enum caps_program program, char *text, size_t size);
+
 /* Logs the absence of CAP_PERFMON, which only costs speed. */
 void caps_note_slowness(const struct conf *conf);

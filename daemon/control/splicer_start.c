@@ -9,8 +9,10 @@
 #include <string.h>
 
 #include "control/acceptor_cpus.h"
+#include "control/caps.h"
 #include "control/file_limit.h"
 #include "control/splicer_internal.h"
+#include "kern/load_log.h"
 #include "kern/sockops.h"
 #include "kern/splice_maps.h"
 #include "util/log.h"
@@ -18,16 +20,22 @@
 
 #define LOG_DOMAIN "splice"
 
-static const char *why_no_bpf(int r)
+/* True, with the reason: the process has not what the program takes, which nobody need try. */
+static bool is_forbidden(enum caps_program program, char *text, size_t size)
 {
-	return r == -EPERM || r == -EACCES ?
-		       "CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON are needed (AmbientCapabilities= and "
-		       "CapabilityBoundingSet= of the unit)" :
-		       strerror(-r);
+	char names[CAPS_NAMES_BYTES];
+	unsigned n = caps_missing_for(program, names, sizeof(names));
+
+	if (n > 0)
+		snprintf(text, size,
+			 "%s %s missing: add %s to AmbientCapabilities= and CapabilityBoundingSet= "
+			 "of the unit",
+			 names, n == 1 ? "is" : "are", n == 1 ? "it" : "them");
+	return n > 0;
 }
 
 /* What cannot be spliced without the loss of a byte is not spliced in the kernel. */
-static void open_maps(struct splicer *splicer)
+static int test_and_make_maps(struct splicer *splicer)
 {
 	const struct splice_maps_spec spec = {
 		.n_conns = splicer->max_conns,
@@ -38,15 +46,27 @@ static void open_maps(struct splicer *splicer)
 
 	if (r < 0) {
 		snprintf(splicer->sockmap_why_not, sizeof(splicer->sockmap_why_not),
-			 "the self-test failed (%s): %s", what ? what : "start", why_no_bpf(r));
-	} else {
-		splicer->selftest_passed = true;
-		r = splice_maps_new(&spec, &splicer->maps);
-		if (r < 0)
-			snprintf(splicer->sockmap_why_not, sizeof(splicer->sockmap_why_not), "%s",
-				 why_no_bpf(r));
+			 "the self-test failed (%s): %s", what ? what : "start", strerror(-r));
+		return r;
 	}
+	splicer->selftest_passed = true;
+	r = splice_maps_new(&spec, &splicer->maps);
 	if (r < 0)
+		snprintf(splicer->sockmap_why_not, sizeof(splicer->sockmap_why_not), "%s",
+			 strerror(-r));
+	return r;
+}
+
+static void open_maps(struct splicer *splicer)
+{
+	bool is_off = is_forbidden(CAPS_SOCKMAP, splicer->sockmap_why_not,
+				   sizeof(splicer->sockmap_why_not));
+
+	if (!is_off && test_and_make_maps(splicer) < 0) {
+		is_off = true;
+		log_debug("libbpf: %s", load_log_text());
+	}
+	if (is_off)
 		log_warning("sockmap is off, connections are served by splice(2) and copying: %s",
 			    splicer->sockmap_why_not);
 }
@@ -59,21 +79,29 @@ static const char *why_no_sockops(int r)
 	case -ENOENT:
 		return "there is no cgroup2";
 	default:
-		return why_no_bpf(r);
+		return strerror(-r);
 	}
 }
 
-static void open_sockops(struct splicer *splicer)
+static bool load_sockops(struct splicer *splicer)
 {
 	int attach_error = 0;
 	int r = sockops_new(NULL, &splicer->sockops, &attach_error);
 
 	r = r < 0 ? r : attach_error;
-	splicer->sockops_is_on = r == 0;
-	if (r == 0)
+	if (r < 0)
+		snprintf(splicer->sockops_why_not, sizeof(splicer->sockops_why_not), "%s",
+			 why_no_sockops(r));
+	return r == 0;
+}
+
+static void open_sockops(struct splicer *splicer)
+{
+	splicer->sockops_is_on = !is_forbidden(CAPS_SOCKOPS, splicer->sockops_why_not,
+					       sizeof(splicer->sockops_why_not)) &&
+				 load_sockops(splicer);
+	if (splicer->sockops_is_on)
 		return;
-	snprintf(splicer->sockops_why_not, sizeof(splicer->sockops_why_not), "%s",
-		 why_no_sockops(r));
 	log_info("sock_ops is off, TCP_INFO serves in its place: %s", splicer->sockops_why_not);
 }
 

@@ -57,16 +57,10 @@ struct port_prog_conflict {
 };
 
 /*
- * Loads program and maps; attaches nothing. Borrows `spec` for the call.
+ * Loads program and maps; attaches nothing; libbpf is in load_log.h. Borrows `spec` for the call.
  * Syscalls: bpf(2), mmap(2) of the heartbeat map.
  */
 int port_prog_load(const struct port_prog_spec *spec, struct port_prog **ret_prog);
-
-/*
- * The tail of what libbpf and the verifier said during the last load; "" if nothing. Valid until
- * the next load. libbpf's own text about EPERM blames RLIMIT_MEMLOCK: do not repeat that.
- */
-const char *port_prog_load_log(void);
 
 /*
  * Puts the program on the interface. `pin_dir` is NULL (nothing is pinned) or bpf_dir. If

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * Makes an instance of bpf/redirect.bpf.c for one port out of what the plan says of it: constants,
- * the sizes and nodes of its maps, and the daemon's gate in the place of its own. Keeps what libbpf
- * said meanwhile. Thread: control.
+ * the sizes and nodes of its maps, and the daemon's gate in the place of its own. Thread: control.
  */
 #include "kern/port_prog_load.h"
 
@@ -10,71 +9,15 @@
 #include <bpf/libbpf.h>
 #include <errno.h>
 #include <redirect.skel.h>
-#include <stdarg.h>
 #include <string.h>
 
 #include "kern/gate.h"
+#include "kern/load_log.h"
 #include "util/macros.h"
 
 static void redirect_freep(struct redirect **skel)
 {
 	redirect__destroy(*skel);
-}
-
-/* --- libbpf's messages ----------------------------------------------------------------------- */
-
-/*
- * libbpf has one print function for the process, hence this one global buffer. The tail is kept:
- * the verifier says what is wrong at the end of a long log.
- */
-static char load_log[4096];
-static size_t load_log_length;
-
-static void load_log_append(const char *text, size_t length)
-{
-	const size_t room = sizeof(load_log) - 1;
-	size_t excess;
-
-	if (length > room) {
-		text += length - room;
-		length = room;
-	}
-	if (load_log_length + length > room) {
-		excess = load_log_length + length - room;
-		memmove(load_log, load_log + excess, load_log_length - excess);
-		load_log_length -= excess;
-	}
-	memcpy(load_log + load_log_length, text, length);
-	load_log_length += length;
-	load_log[load_log_length] = '\0';
-}
-
-static int keep_warnings(enum libbpf_print_level level, const char *format, va_list args)
-{
-	_cleanup_free_ char *text = NULL;
-	int length;
-
-	if (level != LIBBPF_WARN)
-		return 0;
-	length = vasprintf(&text, format, args);
-	if (length < 0) {
-		text = NULL;
-		return 0;
-	}
-	load_log_append(text, (size_t)length);
-	return length;
-}
-
-void load_log_begin(void)
-{
-	load_log_length = 0;
-	load_log[0] = '\0';
-	(void)libbpf_set_print(keep_warnings);
-}
-
-const char *port_prog_load_log(void)
-{
-	return load_log;
 }
 
 /* --- Loading --------------------------------------------------------------------------------- */

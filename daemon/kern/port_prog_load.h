@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Loading: an instance of bpf/redirect.bpf.c as a skeleton, attached to nothing, for port_prog.c,
- * which destroys it; and where libbpf's messages go, also for tap.c. Syscalls: bpf(2).
+ * which destroys it. Syscalls: bpf(2).
  */
 #pragma once
 
@@ -16,6 +16,3 @@ int redirect_prog_fd(const struct redirect *skel);
 
 /* A second instance that sees what `live` sees, worker by worker, but counts on its own. */
 int redirect_load_twin(const struct redirect *live, struct redirect **ret_skel);
-
-/* libbpf's messages go to port_prog_load_log() from here on, which begins anew. */
-void load_log_begin(void);

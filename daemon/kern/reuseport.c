@@ -13,6 +13,7 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 
+#include "kern/load_log.h"
 #include "util/macros.h"
 
 #define N_SLOTS    (2 * SPLICE_MAX_ACCEPTORS)
@@ -50,6 +51,7 @@ int reuseport_group_new(uint32_t n_acceptors, struct reuseport_group **ret_group
 	group = calloc(1, sizeof(*group));
 	if (!group)
 		return -ENOMEM;
+	load_log_begin();
 	group->skel = reuseport_bpf__open_and_load();
 	if (!group->skel)
 		return -errno;

@@ -16,6 +16,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "kern/load_log.h"
 #include "util/macros.h"
 
 /* Records of one call to sockops_events_drain(). */
@@ -211,6 +212,7 @@ int sockops_new(const char *cgroup, struct sockops **ret_sockops, int *ret_attac
 
 	if (!sockops)
 		return -ENOMEM;
+	load_log_begin();
 	sockops->skel = sockops_bpf__open_and_load();
 	if (!sockops->skel)
 		return -errno;

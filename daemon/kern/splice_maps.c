@@ -15,6 +15,7 @@
 #include <splice.skel.h>
 #include <sys/mman.h>
 
+#include "kern/load_log.h"
 #include "kern/splice_maps_internal.h"
 #include "util/macros.h"
 
@@ -62,6 +63,7 @@ static int load(struct splice_maps *maps, const struct splice_verdict_config *co
 {
 	int r;
 
+	load_log_begin();
 	maps->skel = splice_bpf__open();
 	if (!maps->skel)
 		return -errno;

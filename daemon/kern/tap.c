@@ -23,7 +23,7 @@
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 
-#include "kern/port_prog_load.h"
+#include "kern/load_log.h"
 #include "util/macros.h"
 
 #define MTU_WITHOUT_IPV6 1279

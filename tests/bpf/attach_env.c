@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "bpf_env.h"
+#include "kern/load_log.h"
 #include "kern/pin.h"
 #include "util/macros.h"
 
@@ -41,7 +42,7 @@ struct port_prog *env_load_port(const char *ifname, bool generic)
 	int r = port_prog_load(&spec, &prog);
 
 	if (r < 0)
-		fail_msg("load: %s\n%s", strerror(-r), port_prog_load_log());
+		fail_msg("load: %s\n%s", strerror(-r), load_log_text());
 	return prog;
 }
 

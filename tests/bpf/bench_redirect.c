@@ -20,6 +20,7 @@
 
 #include "bpf_env.h"
 #include "kern/gate.h"
+#include "kern/load_log.h"
 #include "util/clock.h"
 #include "util/macros.h"
 
@@ -61,7 +62,7 @@ static const struct path paths[] = {
 
 static void die(const char *what, int error)
 {
-	(void)fprintf(stderr, "%s: %s\n%s", what, strerror(error), port_prog_load_log());
+	(void)fprintf(stderr, "%s: %s\n%s", what, strerror(error), load_log_text());
 	exit(EXIT_FAILURE);
 }
 

@@ -8,6 +8,7 @@
 
 #include "bpf_env.h"
 #include "kern/gate.h"
+#include "kern/load_log.h"
 #include "util/clock.h"
 #include "util/macros.h"
 
@@ -168,7 +169,7 @@ void port_init(struct port *port, const struct verdict_case *c)
 	spec.config.fallback = c->drops ? XDP_DROP : XDP_PASS;
 	r = port_prog_load(&spec, &port->prog);
 	if (r < 0)
-		fail_msg("load: %s\n%s", strerror(-r), port_prog_load_log());
+		fail_msg("load: %s\n%s", strerror(-r), load_log_text());
 	for (unsigned w = 0; !c->never_beat && w < N_WORKERS; w++)
 		env_beat(port->prog, w);
 	if (!c->has_no_socket) {

@@ -17,6 +17,7 @@
 
 #include "bpf_env.h"
 #include "kern/gate.h"
+#include "kern/load_log.h"
 #include "redirect_env.h"
 #include "util/clock.h"
 #include "util/macros.h"
@@ -351,7 +352,7 @@ static struct port_prog *load_router(const struct gate *gate)
 	spec.gate = gate;
 	r = port_prog_load(&spec, &prog);
 	if (r < 0)
-		fail_msg("load: %s\n%s", strerror(-r), port_prog_load_log());
+		fail_msg("load: %s\n%s", strerror(-r), load_log_text());
 	memcpy(&port_prog_line(prog)->mac, mac, sizeof(mac));
 	port_prog_line(prog)->routes = SLUICE_ROUTES_IPV4 | SLUICE_ROUTES_IPV6;
 	port_prog_line(prog)->max_packet_len = PORT_MTU;
@@ -519,7 +520,7 @@ static int route_and_bridge_as_service(void)
 		spec.config.forward = forward;
 		spec.gate = forward >= SLUICE_FORWARD_ROUTE ? gate : NULL;
 		if (port_prog_load(&spec, &prog) < 0) {
-			(void)printf("%s\n", port_prog_load_log());
+			(void)printf("%s\n", load_log_text());
 			return 3;
 		}
 		if (port_prog_explain(prog, frame, sizeof(frame), 0, &verdict, &action) < 0)

@@ -25,6 +25,7 @@
 #include "bpf_env.h"
 #include "kern/gate.h"
 #include "kern/grace.h"
+#include "kern/load_log.h"
 #include "util/macros.h"
 
 static const uint16_t queue_worker[] = {0};
@@ -383,7 +384,7 @@ static void test_load_without_capabilities_says_why(void **state)
 			_exit(1);
 		if (port_prog_load(&spec, &prog) != -EPERM)
 			_exit(2);
-		_exit(strlen(port_prog_load_log()) > 0 ? 0 : 3);
+		_exit(strlen(load_log_text()) > 0 ? 0 : 3);
 	}
 	assert_int_equal(waitpid(pid, &status, 0), pid);
 	assert_int_equal(status, 0);

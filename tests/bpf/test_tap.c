@@ -30,6 +30,7 @@
 #include <sys/wait.h>
 
 #include "bpf_env.h"
+#include "kern/load_log.h"
 #include "kern/tap.h"
 #include "util/macros.h"
 
@@ -51,7 +52,7 @@ static struct tap *open_tap(unsigned n_queues)
 	int r = tap_open(env_ifindex("p0"), n_queues, &tap);
 
 	if (r < 0)
-		fail_msg("tap_open: %s\n%s", strerror(-r), port_prog_load_log());
+		fail_msg("tap_open: %s\n%s", strerror(-r), load_log_text());
 	return tap;
 }
 
