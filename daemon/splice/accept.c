@@ -204,9 +204,7 @@ static bool accept_one(struct acceptor *acceptor, struct listening *listening)
 	socklen_t len = sizeof(address);
 	int fd;
 
-	/* One more for each acceptor: whom a listener's own limit turns away has to be accepted. */
-	if (atomic_load_explicit(&splice->n_conns, memory_order_relaxed) >=
-	    splice->max_conns + splice->n_acceptors) {
+	if (atomic_load_explicit(&splice->n_conns, memory_order_relaxed) >= splice->max_conns) {
 		pause_accepting(acceptor);
 		return false;
 	}
