@@ -176,12 +176,20 @@ static void add_splice(struct line *line, const struct report *report)
 		    splice->totals.n_truncations);
 }
 
+static bool wants_sockmap(const struct report_listener *listener)
+{
+	return listener->engine == SPLICE_AUTO || listener->engine == SPLICE_SOCKMAP;
+}
+
 /* What an operator did not ask for. Without sock_ops TCP_INFO serves. */
 static bool is_splice_degraded(const struct report *report)
 {
 	const struct report_splice *splice = &report->splice;
-	bool is_bad = splice->is_running && splice->n_listeners > 0 && !splice->sockmap_is_on;
+	bool is_bad = false;
 
+	for (uint32_t i = 0; i < splice->n_listeners; i++)
+		is_bad |= splice->is_running && !splice->sockmap_is_on &&
+			  wants_sockmap(&splice->listeners[i]);
 	for (uint32_t i = 0; i < splice->n_backends; i++)
 		is_bad |= !splice->backends[i].is_up;
 	return is_bad;

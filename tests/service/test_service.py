@@ -6,6 +6,7 @@ start, forward, reload, refuse, come back and go, and does the operator learn wh
 import os
 import pwd
 import signal
+import socket
 import stat
 import time
 from pathlib import Path
@@ -227,3 +228,86 @@ def test_missing_capability_is_named(host, missing):
     host.refuse_to_start(FORWARD)
     assert host.said(f"capability {missing} is missing", LOG_ERR), host.describe()
     assert [host.program(port) for port in PORTS] == [0, 0]
+
+
+# --- listeners -------------------------------------------------------------------------------------------
+
+LISTENER = """\
+[listener web]
+bind = 127.0.0.1:!!
+default = app
+
+[backend app]
+server = a 127.0.0.1:8000
+health_check = off
+"""
+SHIPPED = Path("/usr/share/sluice")
+
+
+def exchange(port):
+    """A message through the listener and back, byte by byte what was sent."""
+    with socket.create_server(("127.0.0.1", 8000)) as server, \
+            socket.create_connection(("127.0.0.1", port), 5) as client:
+        for i in range(20):
+            client.sendall(b"request %d" % i)
+            if i == 0:
+                peer, _ = server.accept()
+                peer.settimeout(5)
+            assert peer.recv(100) == b"request %d" % i
+            peer.sendall(b"answer %d" % i)
+            assert client.recv(100) == b"answer %d" % i
+        peer.close()
+
+
+def test_listener_with_the_unit_as_it_is(host):
+    """Three capabilities: no port below 1024, and no splicing in the kernel; both are said."""
+    host.refuse_to_start(LISTENER.replace("!!", "443"))
+    assert host.said("capability CAP_NET_BIND_SERVICE is missing: it is needed for listening on 127.0.0.1:443",
+                     LOG_ERR), host.describe()
+    host.systemctl("reset-failed", UNIT)
+    host.start(LISTENER.replace("!!", "8443"))
+    assert "sockmap is off: " in host.show("StatusText") and "CAP_PERFMON" in host.show("StatusText")
+    assert host.metric("sluice_splice_sockmap_on") == 0 == host.metric("sluice_splice_selftest_passed")
+    exchange(8443)
+
+
+def test_listener_with_the_drop_in_that_is_shipped(host):
+    host.drop_in((SHIPPED / "listeners.conf").read_text().partition("[Service]\n")[2])
+    host.start(LISTENER.replace("!!", "443"))
+    status = host.show("StatusText")
+    assert status.startswith("1 listener; config "), f"sockmap and sock_ops are on: {status}"
+    exchange(443)
+    wait_for(lambda: host.metric("sluice_splice_sockets_closed_total") == 2, "sock_ops saw both sockets")
+    assert host.metric("sluice_splice_selftest_passed") == 1
+    wanted = CAPABILITIES | 1 << 10 | 1 << 38  # CAP_NET_BIND_SERVICE, CAP_PERFMON
+    for task in host.tasks():
+        assert int(task["CapEff"], 16) == int(task["CapBnd"], 16) == wanted
+    # The cgroup is still the daemon's alone when reload has run in it.
+    host.systemctl("reload", UNIT)
+    exchange(443)
+
+
+def test_listener_whose_port_systemd_opens(host):
+    """The shipped socket unit: no capability, and a client that comes during a restart is served after it."""
+    unit = Path("/run/systemd/system/sluice-web.socket")
+    unit.write_text((SHIPPED / "sluice-web.socket").read_text())
+    try:
+        host.systemctl("daemon-reload")
+        assert not run("systemd-analyze", "verify", unit).stderr
+        host.configure(LISTENER.replace("127.0.0.1:!!", "fd:web"))
+        host.systemctl("start", unit.name)
+        host.systemctl("start", UNIT)
+        exchange(443)
+        host.systemctl("stop", UNIT)
+        with socket.create_connection(("127.0.0.1", 443), 5) as early, \
+                socket.create_server(("127.0.0.1", 8000)) as server:
+            # Its connection starts the service, if nobody does.
+            early.sendall(b"early")
+            server.settimeout(10)
+            peer, _ = server.accept()
+            assert peer.recv(100) == b"early"
+            peer.close()
+    finally:
+        host.systemctl("stop", unit.name, UNIT, check=False)
+        unit.unlink()
+        host.systemctl("daemon-reload")
