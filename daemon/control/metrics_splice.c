@@ -195,6 +195,8 @@ const struct metrics_family metrics_splice_families[] = {
 	{"sluice_splice_selftest_passed", GAUGE,
 	 "1 if the start-up splice self-test passed on this kernel.", emit_plane,
 	 OF(struct report_splice, selftest_passed)},
+	{"sluice_splice_selftest_duration_seconds", GAUGE, "Time that it took; 0 if it was not run.",
+	 emit_plane, SECONDS_OF(struct report_splice, selftest_ns)},
 	{"sluice_splice_sockmap_on", GAUGE, "1 if connections may be spliced in the kernel.",
 	 emit_plane, OF(struct report_splice, sockmap_is_on)},
 	{"sluice_splice_sockops_on", GAUGE,

@@ -31,6 +31,7 @@ struct splicer {
 	struct listeners_acceptor acceptors[CONF_MAX_ACCEPTORS];
 	uint32_t n_acceptors, max_conns;
 	bool selftest_passed, sockops_is_on, is_draining;
+	uint64_t selftest_ns; /* that it took */
 	char sockmap_why_not[256], sockops_why_not[128];
 	uint64_t n_closed, n_retransmits;   /* sockets, as sock_ops tells */
 	uint64_t beats[CONF_MAX_ACCEPTORS]; /* at the last splicer_all_beating() */

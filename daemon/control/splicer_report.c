@@ -173,6 +173,7 @@ int splicer_report(const struct splicer *splicer, struct report_splice *ret_repo
 {
 	struct report_splice report = {
 		.selftest_passed = splicer->selftest_passed,
+		.selftest_ns = splicer->selftest_ns,
 		.sockmap_is_on = splicer->maps != NULL,
 		.sockops_is_on = splicer->sockops_is_on,
 		.max_conns = splicer->max_conns,

@@ -15,6 +15,7 @@
 #include "kern/load_log.h"
 #include "kern/sockops.h"
 #include "kern/splice_maps.h"
+#include "util/clock.h"
 #include "util/log.h"
 #include "util/macros.h"
 
@@ -42,8 +43,10 @@ static int test_and_make_maps(struct splicer *splicer)
 		.n_acceptors = splicer->n_acceptors,
 	};
 	const char *what = "";
+	uint64_t begun_ns = clock_now_ns();
 	int r = splice_selftest(&what);
 
+	splicer->selftest_ns = clock_now_ns() - begun_ns;
 	if (r < 0) {
 		snprintf(splicer->sockmap_why_not, sizeof(splicer->sockmap_why_not),
 			 "the self-test failed (%s): %s", what ? what : "start", strerror(-r));

@@ -30,6 +30,11 @@ static const struct probe {
 	 "copy mode sends 32 packets a system call"},
 	{"huge pages free (2 MiB)", probe_huge_pages, "packet memory on small pages"},
 	{"bpf file system for pins", probe_bpffs, "on_failure = drop is refused"},
+	{"splicing in the kernel (self-test of sockmap)", probe_splice,
+	 "connections by splice(2) and copying"},
+	{"choice of acceptor (REUSEPORT_SOCKARRAY)", probe_reuseport,
+	 "the kernel's hash chooses acceptors"},
+	{"sock_ops and its storage (SK_STORAGE)", probe_sockops, "TCP_INFO tells of connections"},
 };
 
 static void print_probe(const struct probe *probe, FILE *out)

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "kern/port_prog.h"
+#include "kern/splice_maps.h"
 #include "kern/umem.h"
 #include "util/macros.h"
 
@@ -68,6 +69,30 @@ int probe_huge_pages(void)
 int probe_bpffs(void)
 {
 	return pin_dir_is_possible("");
+}
+
+int probe_splice(void)
+{
+	const char *what = "";
+	int r = splice_selftest(&what);
+
+	/* Without permission, or in a namespace without loopback. */
+	if (r == -EPERM || r == -EACCES || r == -ENETUNREACH || r == -EADDRNOTAVAIL)
+		return r;
+	return r == 0;
+}
+
+int probe_reuseport(void)
+{
+	return probe_map(BPF_MAP_TYPE_REUSEPORT_SOCKARRAY);
+}
+
+/* libbpf's own probe knows what BTF it takes, but not that it was refused for want of permission. */
+int probe_sockops(void)
+{
+	int r = probe_map(BPF_MAP_TYPE_REUSEPORT_SOCKARRAY);
+
+	return r < 0 ? r : libbpf_probe_bpf_map_type(BPF_MAP_TYPE_SK_STORAGE, NULL);
 }
 
 const char *probe_libbpf_version(void)

@@ -173,6 +173,42 @@ def test_a_listener_that_a_hung_acceptor_does_not_take(wire):
         assert daemon.wait() in (0, 1)
 
 
+# --- The self-test --------------------------------------------------------------------------------
+
+
+def test_the_self_test_is_quick(wire):
+    """Of five starts the best: others run on this machine, too."""
+    config = LISTENER + backend("app", "one", keys="health_check = off\n")
+    daemon, took_s = wire.daemon("d", config), []
+    for i in range(5):
+        if i > 0:
+            daemon.stop()
+            daemon.start()
+        assert daemon.metric("sluice_splice_selftest_passed") == 1
+        took_s.append(daemon.metric("sluice_splice_selftest_duration_seconds"))
+    assert 0 < min(took_s) < 0.1, took_s
+
+
+def test_a_kernel_that_fails_the_self_test(wire):
+    """Then there is no sockmap, which is said everywhere, and connections are served all the same."""
+    config = LISTENER + "engine = sockmap\n" + backend("app", "one", keys="health_check = off\n")
+    with origins(wire, "one"):
+        daemon = wire.daemon("d", config, program="tests/netns/sluiced_fault_kick")
+        why = "the self-test failed (bytes queued at insertion): Connection timed out"
+        assert f"; sockmap is off: {why}" in daemon.status()
+        assert "sockmap is off, connections are served by splice(2) and copying: " + why in daemon.log()
+        assert daemon.metric("sluice_splice_selftest_passed") == 0 == daemon.metric("sluice_splice_sockmap_on")
+        assert daemon.metric("sluice_degraded") == 1
+        moves = Moves(daemon)
+        many_messages(wire)
+        wait_ended(daemon)
+        assert moves() == REACHED
+        assert daemon.metric("sluice_splice_bytes_total", mechanism="sockmap") == 0
+        # Whom it does not concern is not degraded by it.
+        daemon.reload(config.replace("sockmap", "splice"))
+        assert daemon.metric("sluice_degraded") == 0
+
+
 # --- Live flows -----------------------------------------------------------------------------------
 
 

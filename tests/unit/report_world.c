@@ -212,6 +212,7 @@ static void make_splice(struct report_splice *splice)
 	*splice = (struct report_splice){
 		.is_running = true,
 		.selftest_passed = true,
+		.selftest_ns = 20000000,
 		.sockmap_is_on = true,
 		.sockops_is_on = true,
 		.n_conns = 2001,

@@ -199,6 +199,7 @@ static void test_the_tables_are_on_the_page(void **state)
 		{"sluice_splice_flows{mechanism=\"copy\"}", 2103},
 		{"sluice_splice_bytes_total{mechanism=\"splice\"}", 2106},
 		{"sluice_splice_selftest_passed", 1},
+		{"sluice_splice_selftest_duration_seconds", 0.02},
 		{"sluice_splice_connections_max", 2002},
 		{"sluice_acceptor_connections{acceptor=\"acceptor-1\"}", 2004},
 		{"sluice_backend_up{backend=\"app\"}", 1},
