@@ -89,13 +89,13 @@ class Answers(DaemonCase):
         self.assertRegex(out, r"web +192\.0\.2\.1:443 unix:/x +tls +auto +2,201 +50,000 +2,202 +2,203 +22,145\n")
         self.assertIn("mail: rejected for source_limit: 2,311\n", out)
         out = self.ctl("show", "backends")[1]
-        self.assertRegex(out, r"app +s0 +10\.0\.0\.1:443 +up +1 +0 +2,440 ")
-        self.assertRegex(out, r"app +s1 +10\.0\.0\.2:443 +draining ")
-        self.assertRegex(out, r"down +s0 +10\.0\.0\.1:443 +down ")
+        self.assertRegex(out, r"app +round_robin +s0 +10\.0\.0\.1:443 +up +1 +0 +2,440 ")
+        self.assertRegex(out, r"app +round_robin +s1 +10\.0\.0\.2:443 +draining ")
+        self.assertRegex(out, r"down +round_robin +s0 +10\.0\.0\.1:443 +down ")
         out = self.ctl("show", "flows", "--max", "2")[1].splitlines()
         self.assertEqual(len(out), 4)
         self.assertRegex(out[1], r"^web +192\.0\.2\.7:4000 +www\.example\.org +app/s1 +open +sockmap,copy +2\.0 KiB +7 B +"
-                                 r"5 B +1\.5s +0\.5s$")
+                                 r"5 B +1\.2,56\.8ms +3,0 +1\.5s +0\.5s$")
         self.assertIn("there are more", out[3])
         self.assertEqual(self.ctl("drain", "app/s1")[1], "app/s1: draining\n")
         self.assertEqual(self.daemon.line(), "drain app/s1")

@@ -58,6 +58,8 @@ static void test_all_is_well(void **state)
 
 static void test_listeners_and_what_they_lack_are_told(void **state)
 {
+	static struct report_listener listeners[2] = {{.engine = SPLICE_COPY},
+						      {.engine = SPLICE_SPLICE}};
 	static struct report_backend backends[5];
 
 	for (uint32_t i = 0; i < ARRAY_SIZE(backends); i++) {
@@ -69,7 +71,8 @@ static void test_listeners_and_what_they_lack_are_told(void **state)
 		.is_running = true,
 		.sockmap_is_on = true,
 		.sockops_is_on = true,
-		.n_listeners = 2,
+		.listeners = listeners,
+		.n_listeners = ARRAY_SIZE(listeners),
 		.backends = backends,
 		.n_backends = ARRAY_SIZE(backends),
 	};
@@ -82,6 +85,14 @@ static void test_listeners_and_what_they_lack_are_told(void **state)
 	assert_string_equal(report.status_line,
 			    "2 listeners; sock_ops is off: why; config 01234567");
 	assert_false(report.is_degraded);
+	/* Nobody wants it. */
+	report.splice.sockmap_is_on = false;
+	status_summarise(&report, "");
+	assert_false(report.is_degraded);
+	listeners[1].engine = SPLICE_AUTO;
+	status_summarise(&report, "");
+	assert_true(report.is_degraded);
+	report.splice.sockmap_is_on = true;
 	backends[1].is_up = false;
 	status_summarise(&report, "");
 	assert_non_null(strstr(report.status_line, "; backend b1 has no server that is up;"));
@@ -91,8 +102,10 @@ static void test_listeners_and_what_they_lack_are_told(void **state)
 	status_summarise(&report, "");
 	assert_non_null(strstr(report.status_line, "; 4 of 5 backends have no server that is up;"));
 	make(1);
+	listeners[0].engine = SPLICE_SOCKMAP;
 	report.splice = (struct report_splice){
 		.is_running = true,
+		.listeners = listeners,
 		.n_listeners = 1,
 		.sockops_is_on = true,
 		.totals.n_truncations = 3,
