@@ -222,8 +222,7 @@ int splicer_log_start(struct splicer *splicer)
 				    splicer);
 	if (r < 0 || fd < 0)
 		return MIN(r, 0);
-	r = sd_event_add_io(splicer->event, &splicer->sockops_io, fd, EPOLLIN, on_sockops,
-			    splicer);
+	r = sd_event_add_io(splicer->event, &splicer->sockops_io, fd, EPOLLIN, on_sockops, splicer);
 	return MIN(r, 0);
 }
 

@@ -87,7 +87,8 @@ int probe_reuseport(void)
 	return probe_map(BPF_MAP_TYPE_REUSEPORT_SOCKARRAY);
 }
 
-/* libbpf's own probe knows what BTF it takes, but not that it was refused for want of permission. */
+/* libbpf's own probe knows what BTF it takes, but not that it was refused for want of permission.
+ */
 int probe_sockops(void)
 {
 	int r = probe_map(BPF_MAP_TYPE_REUSEPORT_SOCKARRAY);

@@ -13,9 +13,9 @@ int probe_tx_budget(void);  /* XDP_MAX_TX_SKB_BUDGET, 6.18 */
 int probe_huge_pages(void); /* 2 MiB of them are free now */
 int probe_bpffs(void);      /* is there, or can be made, a directory for pins */
 
-int probe_splice(void);     /* the self-test, over loopback; needs CAP_PERFMON, too */
-int probe_reuseport(void);  /* a map of listening sockets; needs CAP_BPF and CAP_NET_ADMIN */
-int probe_sockops(void);    /* storage of sockets that children inherit; the same */
+int probe_splice(void);    /* the self-test, over loopback; needs CAP_PERFMON, too */
+int probe_reuseport(void); /* a map of listening sockets; needs CAP_BPF and CAP_NET_ADMIN */
+int probe_sockops(void);   /* storage of sockets that children inherit; the same */
 
 /* Of the library that was loaded. */
 const char *probe_libbpf_version(void);

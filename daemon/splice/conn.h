@@ -137,7 +137,7 @@ struct conn {
 	bool is_logged;
 	bool is_kept_out; /* the maps refused it once */
 	bool is_short_of_slot;
-	const char *how;  /* it ended */
+	const char *how; /* it ended */
 };
 
 static inline enum conn_side conn_other(enum conn_side side)

@@ -65,6 +65,18 @@ static void add_tcp(const struct conn *conn, enum conn_side side, struct splice_
 	row->n_retransmits[side] = meta.n_retransmits;
 }
 
+/* When a byte was last moved: by user space, or by the kernel since it was last looked at. */
+static uint64_t last_moved_ns(const struct conn *conn, enum conn_side side)
+{
+	const struct stream *stream = &conn->stream[side];
+	const struct splice_flow *flow;
+
+	if (!stream->in_maps)
+		return stream->last_ns;
+	flow = splice_flow(conn->acceptor->splice->maps, stream->side);
+	return MAX(stream->last_ns, __atomic_load_n(&flow->last_ns, __ATOMIC_RELAXED));
+}
+
 /* What the kernel moved by itself: now, or all that it did. */
 static uint64_t redirected(const struct conn *conn, enum conn_side side)
 {
@@ -100,7 +112,7 @@ void report_flow(const struct conn *conn, struct splice_flow_row *ret_row)
 		row.engine[side] = stream->engine ? stream->engine->id : SPLICE_COPY;
 		row.bytes[side] = stream->n_received + redirected(conn, side);
 		row.parked += stream->engine ? stream->engine->parked(conn, side) : 0;
-		last_ns = MAX(last_ns, stream->last_ns);
+		last_ns = MAX(last_ns, last_moved_ns(conn, side));
 		add_tcp(conn, side, &row);
 	}
 	row.idle_ns = now_ns > last_ns ? now_ns - last_ns : 0;

@@ -106,7 +106,8 @@ struct acceptor_counters {
 	uint64_t n_accept_pauses; /* EMFILE, ENFILE, ENOMEM */
 	uint64_t n_killed;        /* by drain, idle, half-closed, parked */
 	uint64_t n_turns, n_wakeups;
-	uint64_t n_records, n_records_lost; /* for the flow log; lost: nobody had read the earlier */
+	uint64_t n_records,
+		n_records_lost; /* for the flow log; lost: nobody had read the earlier */
 };
 
 struct splice_report {

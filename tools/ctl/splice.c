@@ -103,10 +103,9 @@ static void put_servers(struct table *table, struct json_object *backend)
 enum ctl_exit show_backends(const struct ctl *ctl, struct json_object *answer)
 {
 	static const struct table_column columns[] = {
-		{"BACKEND", false}, {"BALANCE", false}, {"SERVER", false},
-		{"ADDRESS", false}, {"STATE", false},	{"WEIGHT", true},
-		{"ACTIVE", true},   {"TOTAL", true},	{"FAILED", true},
-		{"CHECKS", true},   {"CHECKS FAILED", true},
+		{"BACKEND", false}, {"BALANCE", false}, {"SERVER", false},       {"ADDRESS", false},
+		{"STATE", false},   {"WEIGHT", true},   {"ACTIVE", true},        {"TOTAL", true},
+		{"FAILED", true},   {"CHECKS", true},   {"CHECKS FAILED", true},
 	};
 	struct json_object *backends = json_at(answer, "backends");
 	struct table table;
@@ -148,10 +147,10 @@ static void put_rtts(struct table *table, struct json_object *flow)
 enum ctl_exit show_flows(const struct ctl *ctl, struct json_object *answer)
 {
 	static const struct table_column columns[] = {
-		{"LISTENER", false}, {"CLIENT", false}, {"NAME", false}, {"SERVER", false},
-		{"STATE", false},    {"ENGINE", false}, {"IN", true},    {"OUT", true},
-		{"PARKED", true},    {"RTT", true},     {"RETRANS", true},
-		{"AGE", true},	     {"IDLE", true},
+		{"LISTENER", false}, {"CLIENT", false}, {"NAME", false},   {"SERVER", false},
+		{"STATE", false},    {"ENGINE", false}, {"IN", true},      {"OUT", true},
+		{"PARKED", true},    {"RTT", true},     {"RETRANS", true}, {"AGE", true},
+		{"IDLE", true},
 	};
 	struct json_object *flows = json_at(answer, "flows");
 	struct table table;
