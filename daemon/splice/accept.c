@@ -45,7 +45,7 @@ static void watch_all(struct acceptor *acceptor)
 		accept_watch(acceptor, l);
 }
 
-static void pause_accepting(struct acceptor *acceptor)
+void accept_pause(struct acceptor *acceptor)
 {
 	if (!acceptor->is_paused)
 		counter_add(&acceptor->counters.n_accept_pauses, 1);
@@ -57,6 +57,11 @@ static void pause_accepting(struct acceptor *acceptor)
 
 void accept_resume(struct acceptor *acceptor)
 {
+	/* Those that are there go first. */
+	if (acceptor->n_short > 0) {
+		acceptor->resume_ns = acceptor->now_ns + PAUSE_NS;
+		return;
+	}
 	acceptor->is_paused = false;
 	acceptor->resume_ns = 0;
 	watch_all(acceptor);
@@ -205,7 +210,7 @@ static bool accept_one(struct acceptor *acceptor, struct listening *listening)
 	int fd;
 
 	if (atomic_load_explicit(&splice->n_conns, memory_order_relaxed) >= splice->max_conns) {
-		pause_accepting(acceptor);
+		accept_pause(acceptor);
 		return false;
 	}
 	fd = accept4(listening->fd, (struct sockaddr *)&address, &len,
@@ -215,14 +220,14 @@ static bool accept_one(struct acceptor *acceptor, struct listening *listening)
 		return true;
 	}
 	if (is_shortage(errno))
-		pause_accepting(acceptor);
+		accept_pause(acceptor);
 	/* The rest is one connection's own end: ECONNABORTED, EPROTO, EHOSTUNREACH, … */
 	return errno != EAGAIN && errno != EINVAL && errno != EBADF && !acceptor->is_paused;
 }
 
 void accept_turn(struct acceptor *acceptor, struct listening *listening)
 {
-	for (unsigned i = 0; i < ACCEPTS_PER_TURN; i++)
+	for (unsigned i = 0; i < ACCEPTS_PER_TURN && !acceptor->is_paused; i++)
 		if (!accept_one(acceptor, listening))
 			return;
 }
@@ -260,6 +265,8 @@ void accept_conn_closed(struct conn *conn)
 	if (conn->is_source_counted)
 		sources_remove(acceptor->splice->sources, state->number, &conn->peer);
 	conn->is_source_counted = false;
+	if (conn->is_short)
+		acceptor->n_short--;
 	if (conn->server)
 		backend_end(conn->backend, TAKE_PTR(conn->server));
 	free(TAKE_PTR(conn->sniff));

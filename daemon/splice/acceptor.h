@@ -99,6 +99,7 @@ struct acceptor {
 	bool is_paused;       /* no file descriptors, or no room for connections */
 	bool is_draining;     /* sockets are closed */
 	uint64_t resume_ns;   /* of accepting */
+	uint32_t n_short;     /* connections that wait for file descriptors */
 	uint64_t scan_ns;     /* when spliced connections are looked at next */
 	uint64_t trim_ns;     /* when the pool is trimmed next */
 	uint64_t n_for_log;   /* connections, for flow_log_every */
@@ -168,6 +169,8 @@ void commands_drop_listening(struct acceptor *acceptor);
 void accept_turn(struct acceptor *acceptor, struct listening *listening);
 /* Watches the listening sockets or does not, by is_paused. */
 void accept_watch(struct acceptor *acceptor, struct listening *listening);
+/* For a while, since something is short. */
+void accept_pause(struct acceptor *acceptor);
 void accept_resume(struct acceptor *acceptor);
 /* Takes what is queued. */
 void accept_all(struct acceptor *acceptor, struct listening *listening);

@@ -21,6 +21,9 @@
  */
 #define WATCH_CLIENT_AFTER_NS (10 * NSEC_PER_MSEC)
 
+/* Without a file descriptor or a port: as often it looks whether there is one. */
+#define RETRY_NS (100 * NSEC_PER_MSEC)
+
 static void try_next(struct conn *conn);
 
 /* A client keeps its server, whatever acceptor it comes to. */
@@ -153,6 +156,30 @@ static bool is_ours(int error)
 	       error == EADDRNOTAVAIL;
 }
 
+/*
+ * It waits, as those do that are not accepted meanwhile: they would only take what it needs. For no
+ * longer than a server may.
+ */
+static void wait_for_room(struct conn *conn)
+{
+	struct acceptor *acceptor = conn->acceptor;
+
+	drop_server(conn);
+	conn->n_tried--;
+	if (conn->short_since_ns == 0)
+		conn->short_since_ns = acceptor->now_ns;
+	if (acceptor->now_ns - conn->short_since_ns >= conn->backend->connect_timeout_ns) {
+		conn_reject(conn, SPLICE_REJECT_RESOURCES);
+		return;
+	}
+	conn->is_short = true;
+	acceptor->n_short++;
+	accept_pause(acceptor);
+	if (!conn->is_watched[CLIENT])
+		acceptor_watch(conn, CLIENT, 0);
+	timers_arm(&acceptor->timers, &conn->timer, acceptor->now_ns + RETRY_NS);
+}
+
 /* 0: connected. -EINPROGRESS. -errno. */
 static int begin_connect(struct conn *conn)
 {
@@ -208,7 +235,7 @@ static void try_next(struct conn *conn)
 		arm_timer(conn);
 		acceptor_watch(conn, SERVER, EPOLLOUT);
 	} else if (is_ours(-r)) {
-		conn_reject(conn, SPLICE_REJECT_RESOURCES);
+		wait_for_room(conn);
 	} else {
 		failed(conn);
 	}
@@ -260,6 +287,12 @@ void connecting_on_event(struct conn *conn, enum conn_side side, uint32_t events
 
 void connecting_on_timeout(struct conn *conn)
 {
+	if (conn->is_short) {
+		conn->is_short = false;
+		conn->acceptor->n_short--;
+		try_next(conn);
+		return;
+	}
 	if (conn->acceptor->now_ns >= connect_deadline_ns(conn)) {
 		failed(conn);
 		return;
