@@ -226,6 +226,10 @@ class Sluiced:
     def bytes(self, engine):
         return self._sum("sluice_splice_bytes_total", mechanism=engine)
 
+    def plane(self, name):
+        """One of the plane's own counters."""
+        return int(self.daemon.metric(f"sluice_splice_{name}_total"))
+
     def rejected(self, **labels):
         return self._sum("sluice_listener_connections_rejected_total", **labels)
 
