@@ -192,15 +192,39 @@ static void on_event_of_verdict(const struct splice_event *event, void *arg)
 /* Notes can be lost (a full ring): every spliced connection is looked at now and then. */
 static void scan_spliced(struct acceptor *acceptor)
 {
-	if (acceptor->n_free_sides == acceptor->n_sides || acceptor->now_ns < acceptor->scan_ns)
-		return;
-	acceptor->scan_ns = acceptor->now_ns + SCAN_NS;
 	for (uint32_t i = 0; i < acceptor->n_sides; i++) {
 		struct conn *conn = acceptor->by_side[i];
 
 		if (conn && conn->state == CONN_OPEN && !sockmap_watch(conn))
 			conn_abort(conn, "too many bytes parked");
 	}
+}
+
+/* The bound of all together is passed by one that grows, perhaps, and kept by one that is large
+ * and stands still: no event leads there. */
+static void scan_parked(struct acceptor *acceptor)
+{
+	struct splice *splice = acceptor->splice;
+	uint64_t max_bytes = acceptor->config ? acceptor->config->max_parked_bytes : 0;
+
+	for (struct conn *conn = acceptor->conns, *next; conn; conn = next) {
+		next = conn->next;
+		if (max_bytes == 0 ||
+		    atomic_load_explicit(&splice->parked_bytes, memory_order_relaxed) <= max_bytes)
+			return;
+		if (conn->state == CONN_OPEN)
+			conn_check_parked(conn);
+	}
+}
+
+static void scan(struct acceptor *acceptor)
+{
+	if (acceptor->now_ns < acceptor->scan_ns)
+		return;
+	acceptor->scan_ns = acceptor->now_ns + SCAN_NS;
+	if (acceptor->n_free_sides < acceptor->n_sides)
+		scan_spliced(acceptor);
+	scan_parked(acceptor);
 }
 
 /* --- The turn ------------------------------------------------------------------------------------
@@ -340,7 +364,7 @@ static void turn(struct acceptor *acceptor)
 	for (int i = 0; i < n; i++)
 		dispatch(acceptor, &events[i]);
 	run_soon(acceptor);
-	scan_spliced(acceptor);
+	scan(acceptor);
 	timers_run(&acceptor->timers, acceptor->now_ns, on_timer, acceptor);
 	commands_run(acceptor);
 	check_drain(acceptor);

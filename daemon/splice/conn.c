@@ -264,10 +264,10 @@ static void count_stream(struct conn *conn, enum conn_side from, enum splice_eng
 
 /*
  * The last line of defence: the sockmap engine goes back to relaying at a flow's bound and so keeps
- * below twice that. Where all flows together hold too much, one that holds more than its share
+ * below twice that. Where all flows together hold too much, one that holds its share or more
  * goes.
  */
-static void check_parked(struct conn *conn)
+void conn_check_parked(struct conn *conn)
 {
 	const struct splice_config *config = conn->config;
 	const struct splice *splice = conn->acceptor->splice;
@@ -276,7 +276,7 @@ static void check_parked(struct conn *conn)
 	uint64_t own = parked(conn);
 	bool is_too_much = config->max_flow_parked_bytes && own > 2 * config->max_flow_parked_bytes;
 
-	if (config->max_parked_bytes && all > config->max_parked_bytes && own > all / n_conns)
+	if (config->max_parked_bytes && all > config->max_parked_bytes && own >= all / n_conns)
 		is_too_much = true;
 	if (own == 0 || !is_too_much)
 		return;
@@ -345,7 +345,7 @@ static void run(struct conn *conn, unsigned streams)
 	watch(conn);
 	arm_timer(conn);
 	conn_check(conn);
-	check_parked(conn);
+	conn_check_parked(conn);
 }
 
 void conn_open(struct conn *conn)

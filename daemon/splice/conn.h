@@ -161,6 +161,9 @@ void conn_on_soon(struct conn *conn);
  */
 void conn_on_passed(struct conn *conn, enum conn_side side);
 
+/* Ends it if it, or all together, have too many bytes parked. */
+void conn_check_parked(struct conn *conn);
+
 /* Ends it at once, both sides by RST; or, where everything has been said, in peace. `how` is a
  * literal. The memory stays until the acceptor's turn ends. */
 void conn_abort(struct conn *conn, const char *how);

@@ -314,8 +314,11 @@ static enum pump relay(struct conn *conn, enum conn_side from)
  */
 static uint64_t uncharged(const struct conn *conn, enum conn_side from)
 {
+	const struct stream *stream = &conn->stream[from];
 	const struct splice_flow *flow = flow_of(conn, from);
-	const uint64_t owed = splice_passed(flow) - flow->consumed;
+	const uint64_t n_held = stream->held ? pool_buffer_len(stream->held) : 0;
+	/* What user space holds has been read and is not consumed yet. */
+	const uint64_t owed = splice_passed(flow) - flow->consumed - n_held;
 	socklen_t size = sizeof(int);
 	int charged = 0;
 
