@@ -19,9 +19,11 @@ The box also routes, so that the same torture runs with nothing between (through
 import contextlib
 import json
 import os
+import re
 import subprocess
 import tempfile
 from pathlib import Path
+from types import SimpleNamespace
 
 from lib import COMMAND_DEADLINE_S, PYTHON, Deadline, binary, run, wait_for
 
@@ -65,18 +67,38 @@ def kworker_seconds():
     return total
 
 
-def mem_available():
-    for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
-        if line.startswith("MemAvailable:"):
-            return int(line.split()[1]) << 10
-    raise AssertionError("no MemAvailable")
+_SS_LINE = re.compile(
+    r"(?P<to_read>\d+)\s+(?P<to_send>\d+)\s.*skmem:\(r(?P<received>\d+),rb(?P<receive_limit>\d+),"
+    r"t\d+,tb(?P<send_limit>\d+),f\d+,w(?P<queued>\d+),o\d+,bl(?P<backlog>\d+)")
 
 
-def tcp_memory():
-    """Bytes that the kernel charges to TCP sockets, of all namespaces."""
-    text = Path("/proc/net/sockstat").read_text(encoding="ascii")
-    words = next(line for line in text.splitlines() if line.startswith("TCP:")).split()
-    return int(words[words.index("mem") + 1]) * os.sysconf("SC_PAGE_SIZE")
+class Queues:
+    """
+    What the kernel says of the TCP connections of a bench, by sock_diag: bytes in their queues, and
+    the memory charged to them. At rest a byte that was sent and not received is in exactly one
+    queue, or nowhere where a socket is charged for it: in user space, in a pipe or in a psock.
+    """
+
+    def __init__(self, net):
+        self.sockets = []
+        for ns in ("a", "box", "b"):
+            for line in net.run(ns, "ss", "-HtnmO", "state", "established").stdout.splitlines():
+                match = _SS_LINE.match(line.strip())
+                assert match, line
+                self.sockets.append(SimpleNamespace(
+                    ns=ns, **{name: int(n) for name, n in match.groupdict().items()}))
+
+    def bytes(self):
+        """To be read, and to be sent or acknowledged."""
+        return sum(s.to_read + s.to_send for s in self.sockets)
+
+    def charged(self):
+        return sum(s.received + s.queued + s.backlog for s in self.sockets)
+
+    def most_charged(self):
+        """The highest part that a socket has of what it may receive, and of what it may send."""
+        return (max(s.received / s.receive_limit for s in self.sockets),
+                max(s.queued / s.send_limit for s in self.sockets))
 
 
 def _maps_of(pid):
@@ -136,13 +158,13 @@ class Plane:
 
     is_daemon = False
 
-    def __init__(self, bench, engine, acceptors=2, server=DIRECT, cpu=None):
+    def __init__(self, bench, engine, acceptors=2, server=DIRECT, cpu=None, argv=()):
         bench.subject = self
         self._err = tempfile.TemporaryFile("w+")
         self.process = bench.net.popen(
             "box", binary("tests/splice/splice_plane"), "--listen", THROUGH, "--server", server,
             "--listen", OTHER_THROUGH, "--server", OTHER_DIRECT,
-            "--engine", engine, "--acceptors", acceptors, *(["--cpu", cpu] if cpu is not None else []),
+            "--engine", engine, "--acceptors", acceptors, *(["--cpu", cpu] if cpu is not None else []), *argv,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._err, text=True)
         first = self.process.stdout.readline()
         if first != "ready\n":

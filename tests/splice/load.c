@@ -212,7 +212,9 @@ static void be_stuck(struct load *load)
 		return;
 	atomic_store(&load->is_reading, true);
 	sent = atomic_load(&load->n_sent_by_clients) + atomic_load(&load->n_sent_by_servers);
-	(void)wait_still(&load->n_received, &load->n_answered, sent, READ_WAIT_NS);
+	/* Where connections have been ended, what they had sent never comes. */
+	(void)wait_still(&load->n_received, &load->n_answered, sent,
+			 atomic_load(&load->n_errors) ? STUCK_NS : READ_WAIT_NS);
 	print_stuck(load, "read");
 	(void)!fgets(line, sizeof(line), stdin);
 }

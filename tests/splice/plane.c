@@ -6,7 +6,10 @@
  *
  *   splice_plane --listen 10.0.0.1:80 --server 10.1.0.2:8080 --engine sockmap --acceptors 2
  *
- * A second --listen with a second --server makes a second pair.
+ * A second --listen with a second --server makes a second pair. --credit BYTES lets the verdict
+ * park so much in the kernel, whether the peer has room or not (rule W; a fault, for tests that
+ * must see it); --max-parked BYTES and --max-parked-per-flow BYTES are the bounds that the plane
+ * watches.
  *
  * It says "ready", then answers one line on standard output for each on standard input:
  *
@@ -58,6 +61,8 @@ struct plane {
 	enum splice_engine engine;
 	uint32_t n_acceptors, cpus[MAX_ACCEPTORS];
 	bool has_cpus;
+	uint32_t credit_bytes; /* 0: the plane's own, and its own rule */
+	uint64_t max_parked_bytes, max_flow_parked_bytes;
 	struct splice_maps *maps;
 	struct splice *splice;
 };
@@ -126,8 +131,8 @@ static struct splice_config *new_config(struct plane *plane)
 	for (uint32_t i = 0; i < plane->n_listens; i++)
 		fill_config(plane, config, i);
 	config->flow_log_every = 1;
-	config->max_parked_bytes = 256 << 20;
-	config->max_flow_parked_bytes = 8 << 20;
+	config->max_parked_bytes = plane->max_parked_bytes;
+	config->max_flow_parked_bytes = plane->max_flow_parked_bytes;
 	atomic_init(&config->refs, 1);
 	return config;
 }
@@ -195,7 +200,12 @@ static void open_listeners(struct plane *plane, struct pair *pair, uint32_t numb
 
 static void open_plane(struct plane *plane)
 {
-	struct splice_maps_spec spec = {.n_conns = MAX_CONNS, .n_acceptors = plane->n_acceptors};
+	struct splice_maps_spec spec = {
+		.n_conns = MAX_CONNS,
+		.n_acceptors = plane->n_acceptors,
+		.credit_bytes = plane->credit_bytes,
+		.rule = plane->credit_bytes ? SPLICE_CREDIT_W : SPLICE_CREDIT_NB,
+	};
 	struct splice_options options = {.cpus = plane->has_cpus ? plane->cpus : NULL,
 					 .n_acceptors = plane->n_acceptors,
 					 .max_conns = MAX_CONNS};
@@ -408,6 +418,9 @@ static void parse(int argc, char **argv, struct plane *plane)
 		{"engine", required_argument, NULL, 'e'},
 		{"cpu", required_argument, NULL, 'c'},
 		{"acceptors", required_argument, NULL, 'a'},
+		{"credit", required_argument, NULL, 'w'},
+		{"max-parked", required_argument, NULL, 'm'},
+		{"max-parked-per-flow", required_argument, NULL, 'f'},
 		{0},
 	};
 	int option;
@@ -428,6 +441,15 @@ static void parse(int argc, char **argv, struct plane *plane)
 			plane->has_cpus = true;
 			plane->cpus[0] = (uint32_t)strtoul(optarg, NULL, 10);
 			break;
+		case 'w':
+			plane->credit_bytes = (uint32_t)strtoul(optarg, NULL, 10);
+			break;
+		case 'm':
+			plane->max_parked_bytes = strtoull(optarg, NULL, 10);
+			break;
+		case 'f':
+			plane->max_flow_parked_bytes = strtoull(optarg, NULL, 10);
+			break;
 		default:
 			exit(2);
 		}
@@ -438,7 +460,8 @@ static void parse(int argc, char **argv, struct plane *plane)
 
 int main(int argc, char **argv)
 {
-	struct plane plane = {.n_acceptors = 1};
+	struct plane plane = {
+		.n_acceptors = 1, .max_parked_bytes = 256 << 20, .max_flow_parked_bytes = 8 << 20};
 	struct rlimit limit;
 
 	parse(argc, argv, &plane);
