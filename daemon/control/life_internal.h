@@ -33,7 +33,8 @@ struct life {
 	sd_event_source *watchdog_timer;
 	sd_event_source *drain_timer;
 	uint64_t drain_until_ns; /* then what is left of connections is reset */
-	struct topo topo;        /* allowed CPUs as last told */
+	uint64_t n_killed_before_drain;
+	struct topo topo; /* allowed CPUs as last told */
 	uint64_t watchdog_ns;
 	bool has_started; /* every port was tried to its end: from now on nothing ends the daemon */
 	bool is_ready;    /* READY=1 was said */

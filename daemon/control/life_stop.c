@@ -34,13 +34,23 @@ static void tell_what_is_left(struct life *life, uint32_t n_left)
 			 (unsigned long long)((GRACE_NS + 10 * NSEC_PER_SEC) / NSEC_PER_USEC));
 }
 
+static int end_drained(struct life *life)
+{
+	uint64_t n = splicer_n_killed(life->splicer) - life->n_killed_before_drain;
+
+	if (n > 0)
+		log_notice("%llu connection%s reset", (unsigned long long)n,
+			   n == 1 ? " was" : "s were");
+	return sd_event_exit(life->event, EXIT_SUCCESS);
+}
+
 static int on_drain(sd_event_source *source, uint64_t usec, void *arg)
 {
 	struct life *life = arg;
 	uint64_t now_ns = clock_now_ns();
 
 	if (splicer_is_drained(life->splicer))
-		return sd_event_exit(life->event, EXIT_SUCCESS);
+		return end_drained(life);
 	if (now_ns > life->drain_until_ns + GRACE_NS) {
 		log_warning("connections that did not end when they were reset are left behind");
 		return sd_event_exit(life->event, EXIT_SUCCESS);
@@ -55,6 +65,7 @@ static int begin_drain(struct life *life)
 	int r;
 
 	life->is_draining = true;
+	life->n_killed_before_drain = splicer_n_killed(life->splicer);
 	life->drain_until_ns = clock_now_ns() + life->conf->daemon.drain_timeout_ns;
 	splicer_drain(life->splicer, life->drain_until_ns);
 	if (n_left > 0)

@@ -170,6 +170,22 @@ uint32_t splicer_n_conns(const struct splicer *splicer)
 	return splicer->splice ? splice_n_conns(splicer->splice) : 0;
 }
 
+uint64_t splicer_n_killed(const struct splicer *splicer)
+{
+	_cleanup_free_ struct splice_report *report = NULL;
+	uint64_t n = 0;
+
+	if (!splicer->splice)
+		return 0;
+	report = calloc(1, sizeof(*report));
+	if (!report)
+		return 0;
+	splice_report(splicer->splice, report);
+	for (uint32_t i = 0; i < report->n_acceptors; i++)
+		n += report->acceptors[i].counters.n_killed;
+	return n;
+}
+
 /* --- Watching -----------------------------------------------------------------------------------
  */
 

@@ -45,6 +45,8 @@ int splicer_commit(struct splicer *splicer, struct splicer_next *next);
 void splicer_drain(struct splicer *splicer, uint64_t deadline_ns);
 bool splicer_is_drained(const struct splicer *splicer);
 uint32_t splicer_n_conns(const struct splicer *splicer);
+/* Connections reset for what they did not do, ever: drained, timed out, too much parked. */
+uint64_t splicer_n_killed(const struct splicer *splicer);
 
 /* Did every acceptor beat since the last call? Names the first that did not. */
 bool splicer_all_beating(struct splicer *splicer, const char **ret_acceptor);

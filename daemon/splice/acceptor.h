@@ -197,9 +197,9 @@ void lingering_on_event(struct conn *conn);
  */
 
 struct ip_endpoint endpoint_of(const struct sockaddr_storage *address);
-/* TCP_NODELAY, keepalive, TCP_USER_TIMEOUT; nothing for other families. All of it, for one that was
- * accepted; for a listening one, whose children inherit it; all but keepalive, for one to a server,
- * and keepalive. */
+/* TCP_NODELAY, keepalive, TCP_USER_TIMEOUT; RST if the process ends. Nothing for other families.
+ * All of it, for one that was accepted; for a listening one, whose children inherit it; all but
+ * keepalive, for one to a server, and keepalive. */
 void socket_tune(int fd, const struct listener_config *listener);
 void socket_tune_listening(struct listening *listening);
 void socket_tune_server(int fd, const struct listener_config *listener);
@@ -209,6 +209,8 @@ void socket_keep_alive(int fd, const struct listener_config *listener);
 void socket_delay_ack(int fd);
 /* close() sends RST. */
 void socket_close_by_reset(int fd);
+/* …, what is left to be sent and FIN. */
+void socket_close_in_peace(int fd);
 /* Bytes (and FIN) that the far end has not acknowledged; 0 if it cannot be told. */
 uint32_t socket_unacked(int fd);
 

@@ -474,7 +474,7 @@ static void end(struct conn *conn, const char *how, bool by_reset)
 		if (by_reset)
 			socket_close_by_reset(TAKE_FD(conn->fd[side]));
 		else
-			(void)close(TAKE_FD(conn->fd[side]));
+			socket_close_in_peace(TAKE_FD(conn->fd[side]));
 	}
 	conn->state = CONN_CLOSED;
 	accept_conn_closed(conn);

@@ -49,6 +49,17 @@ static void set(int fd, int option, int value)
 	(void)setsockopt(fd, IPPROTO_TCP, option, &value, sizeof(value));
 }
 
+/*
+ * close() is RST, or FIN after all that is still to be sent. RST from the start: the kernel closes
+ * what a daemon leaves that is killed, and what is cut off then must not look like an end.
+ */
+static void set_end(int fd, bool by_reset)
+{
+	struct linger linger = {.l_onoff = by_reset, .l_linger = 0};
+
+	(void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger));
+}
+
 static void set_user_timeout(int fd, const struct listener_config *listener)
 {
 	set(fd, TCP_USER_TIMEOUT, (int)(listener->user_timeout_ns / NSEC_PER_MSEC));
@@ -70,6 +81,7 @@ void socket_keep_alive(int fd, const struct listener_config *listener)
 
 void socket_tune_server(int fd, const struct listener_config *listener)
 {
+	set_end(fd, true);
 	/* On an AF_UNIX socket each of these fails, and nothing is lost by it. */
 	set(fd, TCP_NODELAY, 1);
 	if (listener->user_timeout_ns)
@@ -79,6 +91,7 @@ void socket_tune_server(int fd, const struct listener_config *listener)
 /* Also what an older configuration has set and this one does not. */
 void socket_tune(int fd, const struct listener_config *listener)
 {
+	set_end(fd, true);
 	set(fd, TCP_NODELAY, 1);
 	set_user_timeout(fd, listener);
 	socket_keep_alive(fd, listener);
@@ -113,9 +126,13 @@ void socket_tune_listening(struct listening *listening)
 
 void socket_close_by_reset(int fd)
 {
-	struct linger linger = {.l_onoff = 1, .l_linger = 0};
+	set_end(fd, true);
+	(void)close(fd);
+}
 
-	(void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger));
+void socket_close_in_peace(int fd)
+{
+	set_end(fd, false);
 	(void)close(fd);
 }
 
