@@ -20,6 +20,7 @@ import contextlib
 import json
 import os
 import re
+import socket
 import subprocess
 import tempfile
 from pathlib import Path
@@ -321,6 +322,69 @@ class SpliceBench:
         """What the subject has to say, for the message of a failure."""
         subject = self.subject
         return subject.order("report") if isinstance(subject, Plane) else ""
+
+
+class Pairs:
+    """Connections through the plane, a socket at each end, that have spoken enough to settle."""
+
+    def __init__(self, bench, n):
+        self.bench = bench
+        host, port = DIRECT.rsplit(":", 1)
+        with bench.net.inside("b"):
+            self.listening = socket.create_server((host, int(port)), backlog=512)
+        self.listening.settimeout(10)
+        self.pairs = [self.open() for _ in range(n)]
+
+    def open(self):
+        with self.bench.net.inside("a"):
+            client = socket.create_connection((FRONT, FRONT_PORT), 10)
+        client.sendall(b"hello")
+        server = self.listening.accept()[0]
+        server.settimeout(10)
+        assert server.recv(5, socket.MSG_WAITALL) == b"hello"
+        return client, server
+
+    def speak(self, times=1):
+        for client, server in self.pairs:
+            for _ in range(times):
+                for source, sink in ((client, server), (server, client)):
+                    source.sendall(b"word")
+                    assert sink.recv(4, socket.MSG_WAITALL) == b"word"
+
+    def settle(self, subject, engine):
+        """Spoken until the engine is what it will be: in the kernel, for sockmap."""
+        self.speak(50)
+        if engine == "sockmap":
+            self.speak(50)
+            wait_for(lambda: subject.bytes("sockmap") >= 2 * 4 * 50 * len(self.pairs),
+                     "the kernel moves them")
+
+    def is_refused(self):
+        """A new one. (One that is not is ended at both ends.)"""
+        with self.bench.net.inside("a"):
+            try:
+                socket.create_connection((FRONT, FRONT_PORT), 5).close()
+            except (ConnectionRefusedError, ConnectionResetError):
+                return True
+        self.listening.accept()[0].close()
+        return False
+
+    def sockets(self):
+        return [sock for pair in self.pairs for sock in pair]
+
+    def close(self):
+        for sock in [*self.sockets(), self.listening]:
+            sock.close()
+
+
+def how_it_ends(sock):
+    """(bytes before the end, "reset" or "end")."""
+    n = 0
+    with contextlib.suppress(ConnectionResetError):
+        while data := sock.recv(65536):
+            n += len(data)
+        return n, "end"
+    return n, "reset"
 
 
 def settled(subject, before, deadline_s=SETTLE_S):

@@ -12,73 +12,10 @@ import time
 import pytest
 
 from lib import wait_for
-from splice_rig import (DIRECT, ENGINES, FRONT, FRONT_PORT, OTHER_DIRECT, OTHER_THROUGH, Sluiced,
-                        SpliceBench, assert_right)
+from splice_rig import (ENGINES, OTHER_DIRECT, OTHER_THROUGH, Pairs, Sluiced, SpliceBench,
+                        assert_right, how_it_ends)
 
 PAIRS = 20
-
-
-class Pairs:
-    """Connections through the plane, a socket at each end, that have spoken enough to settle."""
-
-    def __init__(self, bench, n=PAIRS):
-        self.bench = bench
-        host, port = DIRECT.rsplit(":", 1)
-        with bench.net.inside("b"):
-            self.listening = socket.create_server((host, int(port)), backlog=512)
-        self.listening.settimeout(10)
-        self.pairs = [self.open() for _ in range(n)]
-
-    def open(self):
-        with self.bench.net.inside("a"):
-            client = socket.create_connection((FRONT, FRONT_PORT), 10)
-        client.sendall(b"hello")
-        server = self.listening.accept()[0]
-        server.settimeout(10)
-        assert server.recv(5, socket.MSG_WAITALL) == b"hello"
-        return client, server
-
-    def speak(self, times=1):
-        for client, server in self.pairs:
-            for _ in range(times):
-                for source, sink in ((client, server), (server, client)):
-                    source.sendall(b"word")
-                    assert sink.recv(4, socket.MSG_WAITALL) == b"word"
-
-    def settle(self, subject, engine):
-        """Spoken until the engine is what it will be: in the kernel, for sockmap."""
-        self.speak(50)
-        if engine == "sockmap":
-            self.speak(50)
-            wait_for(lambda: subject.bytes("sockmap") >= 2 * 4 * 50 * len(self.pairs),
-                     "the kernel moves them")
-
-    def is_refused(self):
-        """A new one. (One that is not is ended at both ends.)"""
-        with self.bench.net.inside("a"):
-            try:
-                socket.create_connection((FRONT, FRONT_PORT), 5).close()
-            except (ConnectionRefusedError, ConnectionResetError):
-                return True
-        self.listening.accept()[0].close()
-        return False
-
-    def sockets(self):
-        return [sock for pair in self.pairs for sock in pair]
-
-    def close(self):
-        for sock in [*self.sockets(), self.listening]:
-            sock.close()
-
-
-def how_it_ends(sock):
-    """(bytes before the end, "reset" or "end")."""
-    n = 0
-    with contextlib.suppress(ConnectionResetError):
-        while data := sock.recv(65536):
-            n += len(data)
-        return n, "end"
-    return n, "reset"
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -86,7 +23,7 @@ def test_drain_lets_finish(net, engine):
     """New ones are refused, those that are there go on, and the last one's end is the daemon's."""
     bench = SpliceBench(net)
     subject = Sluiced(bench, engine, daemon="drain_timeout = 60s")
-    pairs = Pairs(bench)
+    pairs = Pairs(bench, PAIRS)
     pairs.settle(subject, engine)
     subject.daemon.signal(signal.SIGTERM)
     wait_for(pairs.is_refused, "new connections are refused")
@@ -110,7 +47,7 @@ def test_drain_resets_what_is_left(net, engine):
     """When the time is over, and not before; both ends of each are told."""
     bench = SpliceBench(net)
     subject = Sluiced(bench, engine, daemon="drain_timeout = 1500ms")
-    pairs = Pairs(bench)
+    pairs = Pairs(bench, PAIRS)
     pairs.settle(subject, engine)
     began = time.monotonic()
     subject.daemon.signal(signal.SIGTERM)
@@ -127,7 +64,7 @@ def test_drain_resets_what_is_left(net, engine):
 def test_the_second_signal_does_not_wait(net, engine):
     bench = SpliceBench(net)
     subject = Sluiced(bench, engine, daemon="drain_timeout = 600s")
-    pairs = Pairs(bench)
+    pairs = Pairs(bench, PAIRS)
     pairs.settle(subject, engine)
     subject.daemon.signal(signal.SIGTERM)
     wait_for(pairs.is_refused, "new connections are refused")
@@ -144,7 +81,7 @@ def test_killed(net, engine):
     """Every end sees a reset at once, whatever it does then; and a new daemon serves at once."""
     bench = SpliceBench(net)
     subject = Sluiced(bench, engine)
-    pairs = Pairs(bench)
+    pairs = Pairs(bench, PAIRS)
     pairs.settle(subject, engine)
     # Some are silent; some have ended one way; some push to a peer that does not read.
     for i, (client, server) in enumerate(pairs.pairs):
