@@ -216,7 +216,7 @@ class Sluiced:
     is_daemon = True
 
     def __init__(self, bench, engine, acceptors=2, server=DIRECT, listener="", backend="",
-                 daemon="", tail=""):
+                 daemon="", tail="", prefix=()):
         bench.subject = self
         self.config = (
             f"[daemon]\nacceptors = {acceptors}\n{daemon}\n"
@@ -225,7 +225,7 @@ class Sluiced:
             f"[backend app]\nserver = s {server}\nhealth_check = off\n{backend}\n"
             f"[listener other]\nbind = {OTHER_THROUGH}\nengine = {engine}\ndefault = other\n"
             f"[backend other]\nserver = s {OTHER_DIRECT}\nhealth_check = off\n{tail}")
-        self.daemon = bench.net.daemon("box", self.config)
+        self.daemon = bench.net.daemon("box", self.config, prefix=prefix)
 
     @property
     def pid(self):

@@ -4,18 +4,27 @@ The daemon where something is short or goes away: file descriptors, clients that
 hello, a backend that is killed, and the packet plane at work on the same port.
 """
 import contextlib
+import json
 import os
 import resource
 import select
 import socket
+import ssl
+import subprocess
+import time
+from pathlib import Path
 
 import pytest
 
-from lib import wait_for
+from lib import PYTHON, wait_for
 from splice_rig import (DIRECT, ENGINES, FRONT, FRONT_PORT, FULL, OTHER_DIRECT, OTHER_THROUGH,
                         Footprint, Sluiced, SpliceBench, assert_right, cpu_seconds, settled)
 
+SLOW_HELLOS = Path(__file__).with_name("slow_hellos.py")
 SLOW = 5000 if FULL else 500
+HELLOS = 200 if FULL else 60
+PER_SLOW = 4 << 10  # bytes of the daemon's, of all that are being sniffed in the mean
+LATE_S = 2.0 if FULL else 1.0
 CONNECTIONS = 1000 if FULL else 200
 PAUSE_S = 2.0
 ROUTED_FRAMES = 200000 if FULL else 20000
@@ -118,23 +127,120 @@ def tuple_of(address):
     return host, int(port)
 
 
+def client_hello(name):
+    """As OpenSSL says it."""
+    out = ssl.MemoryBIO()
+    tls = ssl.create_default_context().wrap_bio(ssl.MemoryBIO(), out, server_hostname=name)
+    with contextlib.suppress(ssl.SSLWantReadError):
+        tls.do_handshake()
+    return out.read()
+
+
+class Slow:
+    """
+    Clients in a process of their own that say nothing (every other one) or a byte of a long hello
+    a time, until they are ended: `report` has how long each had, in seconds from its connect.
+    """
+
+    def __init__(self, bench, n):
+        self.process = bench.net.popen("a", PYTHON, SLOW_HELLOS, FRONT, FRONT_PORT, n,
+                                       stdout=subprocess.PIPE, text=True)
+
+    def report(self, deadline_s=60):
+        out, _ = self.process.communicate(timeout=deadline_s)
+        assert self.process.returncode == 0
+        return json.loads(out)
+
+
+def hello_times(bench, server, hello, n):
+    """Seconds from connect() until the server has the whole hello, of n connections in turn."""
+    times = []
+    for _ in range(n):
+        began = time.monotonic()
+        with bench.net.inside("a"):
+            client = socket.create_connection((FRONT, FRONT_PORT), 10)
+        client.sendall(hello)
+        peer = server.accept()[0]
+        peer.settimeout(10)
+        assert peer.recv(len(hello), socket.MSG_WAITALL) == hello
+        times.append(time.monotonic() - began)
+        peer.close()
+        client.close()
+    return times
+
+
 def test_slow_hellos(net):
     """They cost little memory and no one else's time, and are ended by sniff_timeout."""
     bench = SpliceBench(net)
-    with bench.start("auto", kind=Sluiced, listener="sniff = tls\nsniff_timeout = 3s\n"
+    hello = client_hello("www.example.org")
+    with net.inside("b"):
+        server = socket.create_server(tuple_of(DIRECT), backlog=512)
+    server.settimeout(10)
+    with bench.start("auto", kind=Sluiced, listener="sniff = tls\nsniff_timeout = 6s\n"
                      "max_connections = 10000\n") as subject:
         before = Footprint(subject.pid)
-        # The first bytes of a hello that says it is long.
-        slow = held_connections(bench, SLOW, b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03")
-        wait_for(lambda: subject.conns() >= SLOW * 0.9, "they are being sniffed", 20)
-        now = Footprint(subject.pid)
-        assert now.memory - before.memory <= SLOW * (16 << 10) + (16 << 20), (before, now)
+        alone = hello_times(bench, server, hello, HELLOS)
+        slow = Slow(bench, SLOW)
+        wait_for(lambda: subject.conns() == SLOW, "they are being sniffed", 20)
+        beside = hello_times(bench, server, hello, HELLOS)
+        # The half that sends has a buffer of a page each; for all there is what a connection is.
+        memory = Footprint(subject.pid).memory - before.memory
+        cpu = cpu_seconds(subject.pid)
         report = bench.torture("--connections", CONNECTIONS, "--profile", "short",
                                through=OTHER_THROUGH, listen=OTHER_DIRECT)
         assert_right(report)
-        wait_for(lambda: subject.conns() == 0, "they have been ended", 20)
+        times = slow.report()["seconds"]
+        server.close()
+        print(f"alone {sorted(alone)[HELLOS // 2] * 1e3:.2f} ms, "
+              f"beside {sorted(beside)[HELLOS // 2] * 1e3:.2f} ms, {memory // SLOW} bytes each, "
+              f"CPU {cpu_seconds(subject.pid) - cpu:.2f} s, {min(times)} to {max(times)} s")
+        assert sorted(beside)[HELLOS // 2] <= 2 * sorted(alone)[HELLOS // 2] + 0.003
+        assert memory <= SLOW * PER_SLOW + (2 << 20)
+        assert len(times) == SLOW
+        assert 5.9 <= min(times) and max(times) <= 6 + LATE_S
         assert subject.rejected(listener="web", reason="sniff_timeout") == SLOW
-        close_all(slow)
+        assert subject.rejected() == SLOW
+        settled(subject, before)
+
+
+@pytest.mark.parametrize("limit, reason", [("max_connections = 100", "limit"),
+                                           ("max_connections_per_source = 100", "source_limit")])
+def test_limits_under_slow_hellos(net, limit, reason):
+    """Past the limit they are reset at once, and hold nobody else up."""
+    bench = SpliceBench(net)
+    with bench.start("auto", kind=Sluiced, listener=f"sniff = tls\nsniff_timeout = 4s\n{limit}\n"
+                     ) as subject:
+        before = Footprint(subject.pid)
+        slow = Slow(bench, SLOW)
+        wait_for(lambda: subject.rejected(reason=reason) == SLOW - 100, "the rest is turned away")
+        assert subject.conns() == 100
+        assert_right(bench.torture("--connections", 100, "--profile", "short",
+                                   through=OTHER_THROUGH, listen=OTHER_DIRECT))
+        times = sorted(slow.report()["seconds"])
+        # 100 had their time; of the others, none had a part of it.
+        assert times[-100] >= 3.9 and times[-101] <= 2, times[-110:]
+        assert subject.rejected(reason="sniff_timeout") == 100
+        settled(subject, before)
+
+
+def test_more_slow_hellos_than_descriptors(net):
+    """The plane takes what it has descriptors for, and the rest waits; it can still be asked."""
+    bench = SpliceBench(net)
+    with bench.start("copy", kind=Sluiced, prefix=("prlimit", "--nofile=500:500"),
+                     listener="sniff = tls\nsniff_timeout = 1s\n") as subject:
+        before = Footprint(subject.pid)
+        most = int(subject.daemon.metric("sluice_splice_connections_max"))
+        assert 100 <= most <= 200
+        assert "RLIMIT_NOFILE (500) allows" in subject.daemon.log()
+        slow = Slow(bench, 2 * most + 50)
+        wait_for(lambda: subject.conns() == most, "as many as can be are being sniffed")
+        assert Footprint(subject.pid).fds < 500 - 20
+        times = sorted(slow.report()["seconds"])
+        # In three turns, each of those that were let in had its whole time.
+        assert subject.rejected(reason="sniff_timeout") == subject.rejected() == 2 * most + 50
+        assert times[0] >= 0.9 and times[-1] >= 2.8
+        assert_right(bench.torture("--connections", 100, "--profile", "short", "--at-once", 8,
+                                   through=OTHER_THROUGH, listen=OTHER_DIRECT))
         settled(subject, before)
 
 
