@@ -317,6 +317,16 @@ uint64_t world_turns_while_quiet(const struct world *world, int fd, short events
 	return world_counters(world).n_turns - before;
 }
 
+void world_wait_rejected(const struct world *world, enum splice_reject reason, uint64_t n)
+{
+	const _Atomic uint64_t *count = &world->listener->n_rejected[reason];
+	uint64_t until_ns = clock_now_ns() + WAIT_NS;
+
+	while (atomic_load(count) < n)
+		assert_true(clock_now_ns() < until_ns);
+	assert_int_equal(atomic_load(count), n);
+}
+
 /* --- Peers ---------------------------------------------------------------------------------------
  */
 

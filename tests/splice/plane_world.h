@@ -57,6 +57,8 @@ void world_reload(struct world *world);
 /* Waits until `*word` is `value`. */
 void world_wait_u32(const _Atomic uint32_t *word, uint32_t value);
 void world_wait_no_conns(struct world *world);
+/* … until so many have been rejected for this reason, and no more. */
+void world_wait_rejected(const struct world *world, enum splice_reject reason, uint64_t n);
 struct acceptor_counters world_counters(const struct world *world);
 /* Wakes of all acceptors' threads while nothing ought to happen for `ms`; the fd must stay silent.
  */

@@ -1,12 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The plane around connections: first bytes, backends, limits, shortage, reload, drain. */
+/* The plane around connections: first bytes, backends, reload, drain. */
 #include <errno.h>
-#include <fcntl.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include "tests/splice/plane_world.h"
@@ -18,35 +16,6 @@
 #define STRANGE "GET / HTTP/1.1\r\nHost: www.example.com\r\n\r\n"
 
 static struct world world;
-
-/* What the acceptors' accept4() says instead of accepting; 0: it accepts. */
-static _Atomic int accept_error;
-
-int __real_accept4(int fd, struct sockaddr *address, socklen_t *len, int flags);
-int __wrap_accept4(int fd, struct sockaddr *address, socklen_t *len, int flags);
-int __wrap_accept4(int fd, struct sockaddr *address, socklen_t *len, int flags)
-{
-	int error = flags & SOCK_NONBLOCK ? atomic_load(&accept_error) : 0;
-
-	if (error == 0)
-		return __real_accept4(fd, address, len, flags);
-	errno = error;
-	return -1;
-}
-
-static uint64_t n_rejected(enum splice_reject reason)
-{
-	return atomic_load(&world.listener->n_rejected[reason]);
-}
-
-static void wait_rejected(enum splice_reject reason, uint64_t n)
-{
-	uint64_t until_ns = clock_now_ns() + WORLD_WAIT_MS * NSEC_PER_MSEC;
-
-	while (n_rejected(reason) < n)
-		assert_true(clock_now_ns() < until_ns);
-	assert_int_equal(n_rejected(reason), n);
-}
 
 /* --- First bytes ---------------------------------------------------------------------------------
  */
@@ -127,7 +96,7 @@ static void test_whom_nobody_serves_reads_why(void **state)
 	answer[n] = '\0';
 	assert_memory_equal(answer, "HTTP/1.1 421 ", 13);
 	peer_close(client);
-	wait_rejected(SPLICE_REJECT_NO_BACKEND, 1);
+	world_wait_rejected(&world, SPLICE_REJECT_NO_BACKEND, 1);
 	world_close(&world);
 }
 
@@ -142,7 +111,7 @@ static void test_broken_and_slow_first_bytes_are_rejected(void **state)
 	peer_send(client, "GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", 37);
 	peer_expect_reset(client);
 	peer_close(client);
-	wait_rejected(SPLICE_REJECT_SNIFF_MALFORMED, 1);
+	world_wait_rejected(&world, SPLICE_REJECT_SNIFF_MALFORMED, 1);
 
 	/* The time is absolute: a byte now and then does not help. */
 	client = world_connect(&world);
@@ -154,7 +123,7 @@ static void test_broken_and_slow_first_bytes_are_rejected(void **state)
 		if (poll(&pollfd, 1, 20) == 1)
 			break;
 	}
-	wait_rejected(SPLICE_REJECT_SNIFF_TIMEOUT, 1);
+	world_wait_rejected(&world, SPLICE_REJECT_SNIFF_TIMEOUT, 1);
 	peer_close(client);
 
 	client = world_connect(&world);
@@ -162,7 +131,7 @@ static void test_broken_and_slow_first_bytes_are_rejected(void **state)
 	peer_finish(client);
 	peer_expect_reset(client);
 	peer_close(client);
-	wait_rejected(SPLICE_REJECT_CLIENT_GONE, 1);
+	world_wait_rejected(&world, SPLICE_REJECT_CLIENT_GONE, 1);
 	world_close(&world);
 }
 
@@ -209,7 +178,7 @@ static void test_proxy_headers_come_only_from_whom_may_send_them(void **state)
 	client = world_connect(&world);
 	peer_expect_reset(client);
 	peer_close(client);
-	wait_rejected(SPLICE_REJECT_ACL, 1);
+	world_wait_rejected(&world, SPLICE_REJECT_ACL, 1);
 	world_close(&world);
 
 	world_open(&world, &(struct world_options){.engine = SPLICE_COPY,
@@ -220,7 +189,7 @@ static void test_proxy_headers_come_only_from_whom_may_send_them(void **state)
 	peer_send(client, "hello, no header\r\n", 18);
 	peer_expect_reset(client);
 	peer_close(client);
-	wait_rejected(SPLICE_REJECT_PROXY_HEADER, 1);
+	world_wait_rejected(&world, SPLICE_REJECT_PROXY_HEADER, 1);
 
 	client = world_connect(&world);
 	for (size_t i = 0; i < strlen(header); i++)
@@ -267,7 +236,7 @@ static void test_the_next_server_is_tried_and_the_bad_one_marked(void **state)
 	client = world_connect(&world);
 	peer_expect_reset(client);
 	peer_close(client);
-	wait_rejected(SPLICE_REJECT_NO_BACKEND, 1);
+	world_wait_rejected(&world, SPLICE_REJECT_NO_BACKEND, 1);
 	world_close(&world);
 }
 
@@ -283,7 +252,7 @@ static void test_a_server_that_does_not_answer_is_given_up(void **state)
 	peer_send(client, "x", 1);
 	peer_expect_reset(client);
 	peer_close(client);
-	wait_rejected(SPLICE_REJECT_NO_BACKEND, 1);
+	world_wait_rejected(&world, SPLICE_REJECT_NO_BACKEND, 1);
 	assert_int_equal(atomic_load(&world.servers[0]->n_failures), 1);
 	for (unsigned i = 0; i < ARRAY_SIZE(fds); i++)
 		peer_close(fds[i]);
@@ -301,170 +270,9 @@ static void test_a_client_that_leaves_while_connecting_is_noticed(void **state)
 	world_wait_u32(&world.backend->n_active, 1);
 	peer_send(client, "x", 1);
 	peer_reset(client);
-	wait_rejected(SPLICE_REJECT_CLIENT_GONE, 1);
+	world_wait_rejected(&world, SPLICE_REJECT_CLIENT_GONE, 1);
 	for (unsigned i = 0; i < ARRAY_SIZE(fds); i++)
 		peer_close(fds[i]);
-	world_close(&world);
-}
-
-/* --- Limits --------------------------------------------------------------------------------------
- */
-
-static void test_limits_hold_and_let_go(void **state)
-{
-	const struct {
-		struct world_options options;
-		enum splice_reject reason;
-	} cases[] = {
-		{{.max_connections = 2}, SPLICE_REJECT_LIMIT},
-		{{.max_per_source = 2}, SPLICE_REJECT_SOURCE_LIMIT},
-		{{.max_backend_connections = 2}, SPLICE_REJECT_LIMIT},
-	};
-
-	for (unsigned i = 0; i < ARRAY_SIZE(cases); i++) {
-		struct world_options options = cases[i].options;
-		int client[3], server[3];
-
-		options.engine = SPLICE_COPY;
-		options.n_acceptors = 2;
-		world_open(&world, &options);
-		world_pair(&world, &client[0], &server[0]);
-		world_pair(&world, &client[1], &server[1]);
-		client[2] = world_connect(&world);
-		peer_expect_reset(client[2]);
-		peer_close(client[2]);
-		wait_rejected(cases[i].reason, 1);
-		peer_end_pair(client[0], server[0]);
-		world_wait_u32(&world.listener->n_active, 1);
-		world_pair(&world, &client[2], &server[2]);
-		peer_ping(client[2], server[2]);
-		peer_ping(client[1], server[1]);
-		peer_end_pair(client[1], server[1]);
-		peer_end_pair(client[2], server[2]);
-		world_close(&world);
-	}
-}
-
-static void test_too_many_for_the_plane_wait_in_the_queue(void **state)
-{
-	int client[3], server[3];
-
-	world_open(&world, &(struct world_options){.engine = SPLICE_COPY, .max_conns = 2});
-	world_pair(&world, &client[0], &server[0]);
-	world_pair(&world, &client[1], &server[1]);
-	client[2] = world_connect(&world);
-	assert_true(world_turns_while_quiet(&world, world.server_fds[0], POLLIN, 300) < 15);
-	peer_end_pair(client[0], server[0]);
-	server[2] = world_accept(&world, 0);
-	peer_ping(client[2], server[2]);
-	peer_end_pair(client[1], server[1]);
-	peer_end_pair(client[2], server[2]);
-	world_close(&world);
-}
-
-static void test_without_file_descriptors_accepting_waits_and_goes_on(void **state)
-{
-	struct rlimit limit, low;
-	int client[4], server[4];
-
-	world_open(&world, &(struct world_options){.engine = SPLICE_COPY});
-	world_pair(&world, &client[0], &server[0]);
-	peer_ping(client[0], server[0]);
-	client[1] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
-	low = limit;
-	low.rlim_cur = (rlim_t)client[1] + 1;
-	assert_int_equal(setrlimit(RLIMIT_NOFILE, &low), 0);
-	assert_int_equal(connect(client[1], (struct sockaddr *)&world.address, world.address_len),
-			 0);
-	assert_true(world_turns_while_quiet(&world, world.server_fds[0], POLLIN, 400) < 15);
-	assert_true(world_counters(&world).n_accept_pauses > 0);
-	peer_ping(client[0], server[0]);
-	assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
-	server[1] = world_accept(&world, 0);
-	peer_ping(client[1], server[1]);
-	peer_end_pair(client[0], server[0]);
-	peer_end_pair(client[1], server[1]);
-	world_close(&world);
-}
-
-/* Each is ours, not the connection's: it stays in the queue, and is served when it is over. */
-static void test_whatever_is_short_accepting_waits(void **state)
-{
-	const int errors[] = {EMFILE, ENFILE, ENOBUFS, ENOMEM};
-
-	for (unsigned i = 0; i < ARRAY_SIZE(errors); i++) {
-		int client, server, other, other_server;
-
-		world_open(&world, &(struct world_options){.engine = SPLICE_COPY});
-		world_pair(&world, &client, &server);
-		atomic_store(&accept_error, errors[i]);
-		other = world_connect(&world);
-		assert_true(world_turns_while_quiet(&world, world.server_fds[0], POLLIN, 300) < 15);
-		assert_true(world_counters(&world).n_accept_pauses > 0);
-		peer_ping(client, server);
-		atomic_store(&accept_error, 0);
-		other_server = world_accept(&world, 0);
-		peer_ping(other, other_server);
-		peer_end_pair(other, other_server);
-		peer_end_pair(client, server);
-		world_close(&world);
-	}
-}
-
-/* One descriptor: for the client, and none to connect with. */
-static int connect_with_one_left(struct rlimit *ret_before)
-{
-	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	int next = fcntl(fd, F_DUPFD_CLOEXEC, 0);
-	struct rlimit low;
-
-	assert_int_equal(getrlimit(RLIMIT_NOFILE, ret_before), 0);
-	low = *ret_before;
-	low.rlim_cur = (rlim_t)next + 1;
-	peer_close(next);
-	assert_int_equal(setrlimit(RLIMIT_NOFILE, &low), 0);
-	assert_int_equal(connect(fd, (struct sockaddr *)&world.address, world.address_len), 0);
-	return fd;
-}
-
-static void test_without_one_to_connect_with_it_waits_and_goes_on(void **state)
-{
-	struct rlimit limit;
-	int client, server;
-
-	world_open(&world, &(struct world_options){.engine = SPLICE_COPY});
-	client = connect_with_one_left(&limit);
-	assert_true(world_turns_while_quiet(&world, world.server_fds[0], POLLIN, 400) < 15);
-	assert_true(world_counters(&world).n_accept_pauses > 0);
-	assert_int_equal(atomic_load(&world.listener->n_accepted), 1);
-	assert_int_equal(atomic_load(&world.servers[0]->n_failures), 0);
-	assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
-	server = world_accept(&world, 0);
-	peer_ping(client, server);
-	peer_end_pair(client, server);
-	assert_int_equal(n_rejected(SPLICE_REJECT_RESOURCES), 0);
-	/* Accepting goes on, too. */
-	world_pair(&world, &client, &server);
-	peer_end_pair(client, server);
-	world_close(&world);
-}
-
-static void test_without_one_to_connect_with_it_waits_no_longer_than_for_a_server(void **state)
-{
-	struct rlimit limit;
-	int client, server;
-
-	world_open(&world, &(struct world_options){.engine = SPLICE_COPY,
-						   .connect_timeout_ns = 300 * NSEC_PER_MSEC});
-	client = connect_with_one_left(&limit);
-	peer_expect_reset(client);
-	wait_rejected(SPLICE_REJECT_RESOURCES, 1);
-	assert_int_equal(atomic_load(&world.servers[0]->n_failures), 0);
-	assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
-	peer_close(client);
-	world_pair(&world, &client, &server);
-	peer_end_pair(client, server);
 	world_close(&world);
 }
 
@@ -668,13 +476,6 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_the_next_server_is_tried_and_the_bad_one_marked),
 		cmocka_unit_test(test_a_server_that_does_not_answer_is_given_up),
 		cmocka_unit_test(test_a_client_that_leaves_while_connecting_is_noticed),
-		cmocka_unit_test(test_limits_hold_and_let_go),
-		cmocka_unit_test(test_too_many_for_the_plane_wait_in_the_queue),
-		cmocka_unit_test(test_without_file_descriptors_accepting_waits_and_goes_on),
-		cmocka_unit_test(test_whatever_is_short_accepting_waits),
-		cmocka_unit_test(test_without_one_to_connect_with_it_waits_and_goes_on),
-		cmocka_unit_test(
-			test_without_one_to_connect_with_it_waits_no_longer_than_for_a_server),
 		cmocka_unit_test(test_reload_touches_nothing_that_is_there),
 		cmocka_unit_test(test_a_removed_listener_loses_nobody_in_its_queue),
 		cmocka_unit_test(test_an_acceptor_out_of_service_takes_no_new_ones),

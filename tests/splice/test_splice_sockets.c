@@ -166,8 +166,8 @@ static void test_bytes_that_are_there_open_the_servers_connection(void **state)
 {
 	int client, server;
 
-	world_open(&world, &(struct world_options){.engine = SPLICE_COPY,
-						   .sniff = SPLICE_SNIFF_HTTP});
+	world_open(&world,
+		   &(struct world_options){.engine = SPLICE_COPY, .sniff = SPLICE_SNIFF_HTTP});
 	client = world_connect(&world);
 	peer_send(client, "GET / HTTP/1.1\r\nHost: a\r\n\r\n", 27);
 	server = world_accept(&world, 0);
