@@ -395,18 +395,31 @@ void conn_on_soon(struct conn *conn)
 		run(conn, BOTH);
 }
 
+/* True: that was all that was due. */
+static bool keep_alive(struct conn *conn)
+{
+	if (conn->is_kept_alive)
+		return false;
+	conn->is_kept_alive = true;
+	if (conn->listener->keepalive_ns)
+		socket_keep_alive(conn->fd[SERVER], conn->listener);
+	if (deadline_ns(conn) <= conn->acceptor->now_ns)
+		return false;
+	arm_timer(conn);
+	return true;
+}
+
 void conn_on_timeout(struct conn *conn)
 {
 	bool is_half = is_half_closed(conn);
 
+	if (keep_alive(conn))
+		return;
 	/* What the kernel moved meanwhile is known to the engine only. */
 	if (conn->stream[CLIENT].in_maps || conn->stream[SERVER].in_maps)
 		run(conn, BOTH);
 	if (conn->state != CONN_OPEN)
 		return;
-	if (!conn->is_kept_alive && conn->listener->keepalive_ns)
-		socket_keep_alive(conn->fd[SERVER], conn->listener);
-	conn->is_kept_alive = true;
 	if (deadline_ns(conn) > conn->acceptor->now_ns) {
 		arm_timer(conn);
 		return;
