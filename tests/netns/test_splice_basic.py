@@ -347,8 +347,7 @@ def test_servers_that_go_and_come(wire):
         one.stop()
         wait_for(lambda: daemon.metric("sluice_backend_up", backend="app") == 0, "both are down")
         wait_for(lambda: "backend app has no server that is up" in daemon.status(), "STATUS has it")
-        with connect(wire) as sock:
-            assert ends(sock)
+        assert is_turned_away(wire, 80)
         wait_for(lambda: rejected(daemon, "no_backend") == 1, "it was counted")
         with one, two:
             wait_for(lambda: is_up(daemon, "one") and is_up(daemon, "two"), "both are back")
