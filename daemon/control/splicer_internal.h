@@ -37,7 +37,7 @@ struct splicer {
 	uint64_t beats[CONF_MAX_ACCEPTORS]; /* at the last splicer_all_beating() */
 	char silent[24];
 	/* splicer_log.c */
-	sd_event_source *records_io, *sockops_io, *waiting_timer;
+	sd_event_source *records_io, *sockops_io, *sockops_timer, *waiting_timer;
 	struct splicer_waiting waiting[SPLICER_WAITING]; /* a ring, in the order of until_ns */
 	uint32_t first_waiting, n_waiting;
 };

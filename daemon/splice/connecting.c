@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * To a server: choose, connect, and choose again while none has taken a byte. Then our PROXY
- * header, then the bytes that were sniffed. Meanwhile the client's bytes, its FIN included, wait in
- * its socket; only its reset is looked for.
+ * header, then the bytes that were read before. Meanwhile the client's further bytes, its FIN
+ * included, wait in its socket; only its reset is looked for, if it takes long.
  *
  * Thread: acceptor.
  */
