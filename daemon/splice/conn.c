@@ -263,9 +263,9 @@ static void count_stream(struct conn *conn, enum conn_side from, enum splice_eng
 }
 
 /*
- * The last line of defence: the sockmap engine goes back to relaying at a flow's bound and so keeps
- * below twice that. Where all flows together hold too much, one that holds its share or more
- * goes.
+ * The last line of defence. Each flow keeps to its bound by itself: a buffer or a pipe in user
+ * space, and the sockmap engine goes back to relaying. Where all flows together hold too much, one
+ * that holds its share or more goes.
  */
 void conn_check_parked(struct conn *conn)
 {
@@ -274,11 +274,9 @@ void conn_check_parked(struct conn *conn)
 	uint64_t all = atomic_load_explicit(&splice->parked_bytes, memory_order_relaxed);
 	uint32_t n_conns = atomic_load_explicit(&splice->n_conns, memory_order_relaxed);
 	uint64_t own = parked(conn);
-	bool is_too_much = config->max_flow_parked_bytes && own > 2 * config->max_flow_parked_bytes;
 
-	if (config->max_parked_bytes && all > config->max_parked_bytes && own >= all / n_conns)
-		is_too_much = true;
-	if (own == 0 || !is_too_much)
+	if (own == 0 || config->max_parked_bytes == 0 || all <= config->max_parked_bytes ||
+	    own < all / n_conns)
 		return;
 	counter_add(&conn->acceptor->counters.n_killed, 1);
 	conn_abort(conn, "too many bytes parked");

@@ -92,8 +92,9 @@ struct stream {
 	uint64_t n_redirected; /* as last seen, and counted */
 	uint64_t n_ordered; /* of them: seen in the sink's TCP, so that passed bytes may follow */
 	bool is_ordering;   /* the last pump said PUMP_ORDER: no event helps */
-	uint32_t n_credit_out; /* as last seen; n_fallbacks counts how often it grew */
-	uint64_t fell_back_ns; /* … and when it last did */
+	uint32_t n_credit_out;  /* as last seen; n_fallbacks counts how often it grew */
+	uint64_t fell_back_ns;  /* … and when it last did */
+	uint64_t hole_since_ns; /* more than the bound was seen to be charged to nobody; 0: not */
 	/* promote.c: pumps that brought bytes since it last decided; n_received then, and as last
 	 * seen */
 	uint32_t n_pumps;

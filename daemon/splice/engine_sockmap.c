@@ -7,12 +7,13 @@
  *   wish = KERNEL   ring note ──► pump ──► nothing owed: EPOLLRDHUP only (EPOLLIN would wake us for
  *                                          every skb that is redirected)
  *   credit gone     passed bytes are owed: EPOLLIN, until they are sent on; then the kernel goes on
- *   credit gone     so often that it does not pay: wish = RELAY for good, EPOLLIN always
- *   parked bytes    past the bound: RELAY both ways; past twice the bound: the connection ends
+ *   credit gone     so often that it does not pay: RELAY both ways for good, EPOLLIN always
+ *   the hole        (design.md §5.5) past the bound: RELAY both ways for good, which closes it
  *
  * Thread: acceptor.
  */
 #include <errno.h>
+#include <linux/sock_diag.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
@@ -26,6 +27,9 @@
  */
 #define FALLBACKS_MAX      32
 #define FALLBACK_WINDOW_NS (250 * NSEC_PER_MSEC)
+
+/* A worker of the kernel that has not moved a byte in so long is not late but broken. */
+#define STUCK_NS (5 * NSEC_PER_SEC)
 
 static struct splice_maps *maps_of(const struct conn *conn)
 {
@@ -105,6 +109,7 @@ static void begin_stream(struct conn *conn, enum conn_side from, uint32_t side, 
 	stream->n_redirected = 0;
 	stream->n_ordered = 0;
 	stream->n_credit_out = 0;
+	stream->hole_since_ns = 0;
 	stream->is_ordering = false;
 }
 
@@ -154,22 +159,33 @@ static int sockmap_enter(struct conn *conn, enum conn_side from)
 /* --- Moving ------------------------------------------------------------------------------------
  */
 
-/* Takes up what the kernel has done since the last look. */
+/* Takes up what the kernel has moved since the last look. */
 static void see(struct conn *conn, enum conn_side from)
 {
 	struct stream *stream = &conn->stream[from];
 	const struct splice_flow *flow = flow_of(conn, from);
 	uint64_t redirected = splice_redirected(flow);
-	uint32_t n_credit_out = __atomic_load_n(&flow->n_credit_out, __ATOMIC_RELAXED);
+
+	if (redirected == stream->n_redirected)
+		return;
+	counter_add(&conn->acceptor->counters.n_bytes[SPLICE_SOCKMAP],
+		    redirected - stream->n_redirected);
+	stream->n_redirected = redirected;
+	/* When they moved, not when that was seen. */
+	stream->last_ns = MAX(stream->last_ns, flow->last_ns);
+}
+
+/*
+ * A flow that keeps running out of credit is relayed for good, and with it the way back: the two
+ * share the queues of their psocks, and what one has redirected uncharges what the other passes.
+ */
+static void judge_credit(struct conn *conn, enum conn_side from)
+{
+	struct stream *stream = &conn->stream[from];
+	uint32_t n_credit_out =
+		__atomic_load_n(&flow_of(conn, from)->n_credit_out, __ATOMIC_RELAXED);
 	uint64_t now_ns = conn->acceptor->now_ns;
 
-	if (redirected != stream->n_redirected) {
-		counter_add(&conn->acceptor->counters.n_bytes[SPLICE_SOCKMAP],
-			    redirected - stream->n_redirected);
-		stream->n_redirected = redirected;
-		/* When they moved, not when that was seen. */
-		stream->last_ns = MAX(stream->last_ns, flow->last_ns);
-	}
 	if (n_credit_out == stream->n_credit_out)
 		return;
 	stream->n_credit_out = n_credit_out;
@@ -177,8 +193,8 @@ static void see(struct conn *conn, enum conn_side from)
 		now_ns - stream->fell_back_ns < FALLBACK_WINDOW_NS ? stream->n_fallbacks + 1 : 1;
 	stream->fell_back_ns = now_ns;
 	if (stream->n_fallbacks == FALLBACKS_MAX) {
-		__atomic_store_n(&flow_of(conn, from)->wish, SPLICE_RELAY, __ATOMIC_RELEASE);
 		counter_add(&conn->acceptor->counters.n_fallbacks[SPLICE_FALLBACK_CREDIT], 1);
+		sockmap_relay(conn);
 	}
 }
 
@@ -247,6 +263,24 @@ static bool is_owed(const struct conn *conn, enum conn_side from)
 	return conn->stream[from].in_maps && splice_is_owed(flow_of(conn, from));
 }
 
+/*
+ * May the kernel have dropped what a dead source passed? What was redirected to the dead socket
+ * fails, and everything behind it is dropped (splice.md T6). Where nothing like that is in front
+ * of them, the owed bytes wait for a worker that is late. (A socket is dead when both directions
+ * have ended, too: EPOLLHUP.)
+ */
+static bool may_be_lost(const struct conn *conn, enum conn_side from)
+{
+	const enum conn_side other = conn_other(from);
+	const struct stream *back = &conn->stream[other];
+	uint64_t taken;
+
+	if (!back->in_maps)
+		return false;
+	return splice_taken(conn->fd[from], back->sink_base, &taken) < 0 ||
+	       taken < splice_redirected(flow_of(conn, other)) + back->n_relayed;
+}
+
 /* recv() has brought nothing: why? */
 static enum pump nothing_there(struct conn *conn, enum conn_side from, ssize_t n)
 {
@@ -254,11 +288,11 @@ static enum pump nothing_there(struct conn *conn, enum conn_side from, ssize_t n
 		return PUMP_SOURCE;
 	/*
 	 * Owed bytes wait behind others in the psock: 0 is not the end then (splice-lab.md 0.2),
-	 * and a dead source sends no event when they come. They may never: what was redirected to
-	 * it fails, and the kernel then drops what is behind (splice.md T6). So the looks are
-	 * bounded, about 20 ms without a byte, and what is missing makes it a reset.
+	 * and a dead source sends no event when they come: it is looked at until they do. They may
+	 * never, and only then are the looks bounded, about 20 ms without a byte, and what is
+	 * missing makes it a reset.
 	 */
-	if (is_owed(conn, from) && conn->is_dead[from] &&
+	if (is_owed(conn, from) && conn->is_dead[from] && may_be_lost(conn, from) &&
 	    conn->soon_delay_ns >= SOON_MAX_DELAY_NS) {
 		conn->stream[from].is_cut = true;
 		errno = ECONNRESET;
@@ -307,32 +341,86 @@ static enum pump relay(struct conn *conn, enum conn_side from)
 	return result == PUMP_EMPTY ? PUMP_MORE : result;
 }
 
-/*
- * Bytes that are owed and charged to nobody. Those in the source's receive buffer are charged to
- * it, and the sender's window closes on them, as in any engine; what is more than fits there went
- * through the hole of design.md §5.5, and nothing but the end of the connection stops it.
+/* --- The hole of design.md §5.5 ------------------------------------------------------------------
+ *
+ * What a socket passes goes through the queue of its psock, behind what its peer has redirected to
+ * it; until a worker of the kernel has moved that, it is charged to nobody, the window stays open,
+ * and all that the sender has pours in. A worker is late by whatever else its CPU does: 5 MB in the
+ * 4 ms of other threads' turns, and nothing is wrong with that flow. When it has run, those bytes
+ * are charged, and the window is closed until they are gone.
+ *
+ * So a flow in whose hole there is more than the bound is relayed, both ways, for good: nothing
+ * more is put in the way of what is passed, and the worker's next turn closes the hole. A worker
+ * that is blocked, though the credit rule says that it never is (the kernel takes send buffer back
+ * when TCP's memory is short), is let through. No flow is ended for a worker that is late; all
+ * flows together have a bound that ends the largest (conn.c).
  */
-static uint64_t uncharged(const struct conn *conn, enum conn_side from)
+
+static bool read_memory(int fd, uint32_t memory[SK_MEMINFO_VARS])
+{
+	socklen_t size = SK_MEMINFO_VARS * sizeof(*memory);
+
+	return getsockopt(fd, SOL_SOCKET, SO_MEMINFO, memory, &size) == 0 &&
+	       size == SK_MEMINFO_VARS * sizeof(*memory);
+}
+
+/* Bytes that the source's socket has passed and that are still somewhere in it, less those that
+ * `what` of its memory (SK_MEMINFO_…) accounts for. Few are not worth a system call. */
+static uint64_t owed_past(const struct conn *conn, enum conn_side from, unsigned what)
 {
 	const struct stream *stream = &conn->stream[from];
 	const struct splice_flow *flow = flow_of(conn, from);
 	const uint64_t n_held = stream->held ? pool_buffer_len(stream->held) : 0;
-	/* What user space holds has been read and is not consumed yet. */
 	const uint64_t owed = splice_passed(flow) - flow->consumed - n_held;
-	socklen_t size = sizeof(int);
-	int charged = 0;
+	uint32_t memory[SK_MEMINFO_VARS];
 
-	if (owed <= SCRATCH_BYTES ||
-	    getsockopt(conn->fd[from], SOL_SOCKET, SO_RCVBUF, &charged, &size) < 0)
+	if (owed <= SCRATCH_BYTES || !read_memory(conn->fd[from], memory))
 		return 0;
-	return owed > (uint64_t)charged ? owed - (uint64_t)charged : 0;
+	return owed > memory[what] ? owed - memory[what] : 0;
 }
 
-static bool is_past(const struct conn *conn, uint64_t parked, unsigned factor)
+static bool is_past(const struct conn *conn, uint64_t n_bytes, unsigned factor)
 {
 	const uint64_t bound = conn->config->max_flow_parked_bytes;
 
-	return bound && parked > factor * bound;
+	return bound && n_bytes > factor * bound;
+}
+
+/*
+ * What the worker does not get rid of, since the socket takes no more, is at most the credit: its
+ * send buffer is made larger by that, once, since nothing is redirected any more. The kernel
+ * doubles what it is told. SO_SNDBUF would also make it smaller: its maximum is the host's.
+ */
+static void let_worker_through(struct conn *conn, enum conn_side side)
+{
+	uint32_t memory[SK_MEMINFO_VARS];
+	int half;
+
+	if (!read_memory(conn->fd[side], memory))
+		return;
+	if (memory[SK_MEMINFO_WMEM_QUEUED] < memory[SK_MEMINFO_SNDBUF] &&
+	    memory[SK_MEMINFO_WMEM_ALLOC] < memory[SK_MEMINFO_SNDBUF] / 2)
+		return; /* late, not blocked */
+	half = (int)(MAX(memory[SK_MEMINFO_WMEM_QUEUED], memory[SK_MEMINFO_SNDBUF]) / 2 +
+		     2 * SPLICE_CREDIT_BYTES);
+	(void)setsockopt(conn->fd[side], SOL_SOCKET, SO_SNDBUFFORCE, &half, sizeof(half));
+}
+
+static void close_hole(struct conn *conn, enum conn_side from)
+{
+	struct stream *stream = &conn->stream[from];
+
+	if (!is_past(conn, owed_past(conn, from, SK_MEMINFO_RMEM_ALLOC), 1)) {
+		stream->hole_since_ns = 0;
+		return;
+	}
+	if (stream->hole_since_ns == 0)
+		stream->hole_since_ns = conn->acceptor->now_ns;
+	if (!is_relayed(conn, CLIENT) || !is_relayed(conn, SERVER)) {
+		counter_add(&conn->acceptor->counters.n_fallbacks[SPLICE_FALLBACK_PARKED], 1);
+		sockmap_relay(conn);
+	}
+	let_worker_through(conn, from);
 }
 
 static enum pump sockmap_pump(struct conn *conn, enum conn_side from)
@@ -342,11 +430,8 @@ static enum pump sockmap_pump(struct conn *conn, enum conn_side from)
 
 	if (stream->in_maps) {
 		see(conn, from);
-		if (is_past(conn, uncharged(conn, from), 2)) {
-			counter_add(&conn->acceptor->counters.n_killed, 1);
-			errno = ENOBUFS;
-			return PUMP_SOURCE;
-		}
+		judge_credit(conn, from);
+		close_hole(conn, from);
 	}
 	result = flush(conn, from);
 	if (result == PUMP_EMPTY)
@@ -406,7 +491,8 @@ static uint64_t sockmap_parked(const struct conn *conn, enum conn_side from)
 	    splice_taken(conn->fd[conn_other(from)], stream->sink_base, &taken) < 0)
 		taken = given;
 	/* The flow goes on between the two looks: what is taken may be more than was given then. */
-	return (given > taken ? given - taken : 0) + uncharged(conn, from) + n_held;
+	return (given > taken ? given - taken : 0) + owed_past(conn, from, SK_MEMINFO_RCVBUF) +
+	       n_held;
 }
 
 void sockmap_relay(struct conn *conn)
@@ -419,27 +505,23 @@ void sockmap_relay(struct conn *conn)
 /* One direction; false: it has to end. An idle one costs no system call. */
 static bool watch_stream(struct conn *conn, enum conn_side from)
 {
-	struct acceptor_counters *counters = &conn->acceptor->counters;
 	struct stream *stream = &conn->stream[from];
 	uint64_t redirected = splice_redirected(flow_of(conn, from));
 	uint64_t parked = sockmap_parked(conn, from);
 
 	see(conn, from);
+	judge_credit(conn, from);
+	close_hole(conn, from);
 	if (parked == 0)
 		stream->n_ordered = redirected;
 	/* A note that was lost, or a gauge that is old. */
 	if (parked != stream->parked ||
 	    (is_owed(conn, from) && !stream->held && !stream->is_ordering))
 		acceptor_look_now(conn);
-	if (is_past(conn, parked, 2)) {
-		counter_add(&counters->n_killed, 1);
-		return false;
-	}
-	if (is_past(conn, parked, 1) && !is_relayed(conn, from)) {
-		counter_add(&counters->n_fallbacks[SPLICE_FALLBACK_PARKED], 1);
-		sockmap_relay(conn);
-	}
-	return true;
+	if (stream->hole_since_ns == 0 || conn->acceptor->now_ns - stream->hole_since_ns < STUCK_NS)
+		return true;
+	counter_add(&conn->acceptor->counters.n_killed, 1);
+	return false;
 }
 
 bool sockmap_watch(struct conn *conn)

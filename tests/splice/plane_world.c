@@ -108,6 +108,7 @@ static struct splice_config *new_config(struct world *world)
 	assert_non_null(config->backends);
 	config->n_listeners = config->n_backends = 1;
 	config->flow_log_every = world->options.flow_log_every;
+	config->max_flow_parked_bytes = world->options.max_flow_parked_bytes;
 	fill_listener(world, &config->listeners[0]);
 	fill_backend(world, &config->backends[0]);
 	return config;

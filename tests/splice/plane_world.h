@@ -29,6 +29,7 @@ struct world_options {
 	uint32_t max_connections, max_per_source, max_backend_connections, max_conns;
 	uint64_t keepalive_ns; /* 0 = a minute; UINT64_MAX = off */
 	uint64_t sniff_timeout_ns, idle_timeout_ns, half_closed_timeout_ns, connect_timeout_ns;
+	uint64_t max_flow_parked_bytes; /* 0 = no bound */
 	uint32_t flow_log_every;
 };
 
