@@ -174,6 +174,8 @@ static void add_splice(struct line *line, const struct report *report)
 	if (splice->totals.n_truncations > 0)
 		add(line, "; %" PRIu64 " connections were cut with bytes undelivered",
 		    splice->totals.n_truncations);
+	if (splice->totals.n_unawaited > 0)
+		add(line, "; a connection lost its wakeup (please report this)");
 }
 
 static bool wants_sockmap(const struct report_listener *listener)

@@ -105,6 +105,7 @@ struct acceptor_counters {
 	uint64_t n_truncations;   /* closed with bytes that were accepted and not delivered */
 	uint64_t n_accept_pauses; /* EMFILE, ENFILE, ENOMEM */
 	uint64_t n_killed;        /* by drain, idle, half-closed, parked */
+	uint64_t n_unawaited;     /* connections that nothing would have woken: an error of ours */
 	uint64_t n_turns, n_wakeups;
 	uint64_t n_records,
 		n_records_lost; /* for the flow log; lost: nobody had read the earlier */

@@ -202,6 +202,9 @@ class Plane:
     def bytes(self, engine):
         return self.order("report")["bytes"][engine]
 
+    def unawaited(self):
+        return self.order("report")["unawaited"]
+
     def reload(self):
         self.order("reload")
 
@@ -256,6 +259,9 @@ class Sluiced:
     def rejected(self, **labels):
         return self._sum("sluice_listener_connections_rejected_total", **labels)
 
+    def unawaited(self):
+        return int(self.daemon.metric("sluice_splice_unawaited_total"))
+
     def reload(self):
         self.daemon.reload(self.config)
 
@@ -287,6 +293,7 @@ class SpliceBench:
         kind = kind or (Plane if SUBJECT == "plane" else Sluiced)
         subject = kind(self, engine, **kwargs)
         yield subject
+        assert subject.unawaited() == 0, "a connection lost its wakeup: see daemon/splice/conn.c"
         subject.stop()
 
     def ends(self, through, listen):

@@ -268,9 +268,10 @@ static void report(struct plane *plane)
 		(void)printf("%s%" PRIu64, i ? ", " : "", sum.n_fallbacks[i]);
 	(void)printf("], \"parked\": %" PRIu64 ", \"resets_sent\": %" PRIu64
 		     ", \"truncations\": %" PRIu64 ", \"accept_pauses\": %" PRIu64
-		     ", \"killed\": %" PRIu64 ", \"turns\": %" PRIu64 ", \"acceptors\": [",
+		     ", \"killed\": %" PRIu64 ", \"unawaited\": %" PRIu64 ", \"turns\": %" PRIu64
+		     ", \"acceptors\": [",
 		     sum.parked_bytes, sum.n_resets_sent, sum.n_truncations, sum.n_accept_pauses,
-		     sum.n_killed, sum.n_turns);
+		     sum.n_killed, sum.n_unawaited, sum.n_turns);
 	for (uint32_t i = 0; i < all->n_acceptors; i++)
 		(void)printf("%s%u", i ? ", " : "", all->acceptors[i].n_conns);
 	(void)printf("]}\n");

@@ -243,6 +243,7 @@ void world_close(struct world *world)
 	for (unsigned i = 0; i < SPLICE_ENGINE_N; i++)
 		assert_int_equal(counters.n_flows[i], 0);
 	assert_int_equal(counters.parked_bytes, 0);
+	assert_int_equal(counters.n_unawaited, 0);
 	assert_int_equal(sources_count(world->splice->sources), 0);
 	assert_int_equal(atomic_load(&world->listener->n_sniffing), 0);
 	assert_int_equal(atomic_load(&world->backend->n_active), 0);

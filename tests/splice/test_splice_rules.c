@@ -377,6 +377,43 @@ static void test_half_closed_silence_ends_it_sooner(void **state)
 	peer_close(server);
 }
 
+/* --- An error of an engine -----------------------------------------------------------------------
+ */
+
+static uint32_t no_events(const struct conn *conn, enum conn_side from)
+{
+	return 0;
+}
+
+/* The acceptor's thread waits; ThreadSanitizer does not know that, nor that a byte wakes it. */
+__attribute__((no_sanitize("thread"))) static void set_engine(const struct engine *engine)
+{
+	world.splice->acceptors[0]->conns->stream[CLIENT].engine = engine;
+}
+
+/* What no event would tell of is found all the same, and counted. */
+static void test_a_lost_wakeup_is_counted_and_costs_nothing_else(void **state)
+{
+	struct engine deaf = engine_copy;
+	int client, server;
+
+	deaf.source_events = no_events;
+	world_pair(&world, &client, &server);
+	peer_ping(client, server);
+	assert_int_equal(world_counters(&world).n_unawaited, 0);
+	set_engine(&deaf);
+	peer_send(server, "!", 1); /* a turn, after which nothing is asked for any more */
+	peer_expect(client, "!", 1);
+	for (unsigned i = 0; i < 20; i++)
+		peer_ping(client, server);
+	assert_true(world_counters(&world).n_unawaited > 0);
+	peer_close(client);
+	peer_expect_eof(server);
+	peer_close(server);
+	world_wait_no_conns(&world);
+	__atomic_store_n(&world.splice->acceptors[0]->counters.n_unawaited, 0, __ATOMIC_RELAXED);
+}
+
 #define RULE(test, open, engine, number)                                                 \
 	{                                                                                \
 		.name = #test "/" engine, .test_func = test, .setup_func = open,         \
@@ -404,6 +441,8 @@ static void test_half_closed_silence_ends_it_sooner(void **state)
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
+		RULE(test_a_lost_wakeup_is_counted_and_costs_nothing_else, open_world, "copy",
+		     SPLICE_COPY),
 		RULES("copy", SPLICE_COPY),
 		RULES("splice", SPLICE_SPLICE),
 		RULES("sockmap", SPLICE_SOCKMAP),

@@ -114,6 +114,10 @@ static void test_listeners_and_what_they_lack_are_told(void **state)
 	assert_non_null(strstr(report.status_line,
 			       "1 of 1 ports up, 1 listener; sockmap is off: ; "
 			       "3 connections were cut with bytes undelivered;"));
+	assert_null(strstr(report.status_line, "wakeup"));
+	report.splice.totals.n_unawaited = 1;
+	status_summarise(&report, "");
+	assert_non_null(strstr(report.status_line, "; a connection lost its wakeup"));
 	assert_true(report.is_degraded);
 }
 
