@@ -6,9 +6,14 @@
 #include "end.h"
 
 #include <errno.h>
+#include <linux/sockios.h>
+#include <linux/tcp.h>
+#include <netinet/in.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -338,8 +343,29 @@ void end_turn(struct end *end, uint32_t events, uint64_t now_ns)
 	end->next_ns = next_turn(end, now_ns);
 }
 
+/* Is it TCP that waits, for a timer that has backed off, or is there nothing to wait for? */
+static void describe_tcp(struct end *end)
+{
+	struct tcp_info info = {};
+	socklen_t len = sizeof(info);
+	int n_in = 0, n_out = 0;
+
+	if (getsockopt(end->fd, IPPROTO_TCP, TCP_INFO, &info, &len) < 0)
+		return;
+	(void)ioctl(end->fd, SIOCINQ, &n_in);
+	(void)ioctl(end->fd, SIOCOUTQ, &n_out);
+	(void)snprintf(end->tcp, sizeof(end->tcp),
+		       "state %u, %d in, %d out (%u not sent), %u unacked, backoff %u, probes %u, "
+		       "rto %u ms, retransmits %u of %u, silent for %u ms, peer's window %u",
+		       info.tcpi_state, n_in, n_out, info.tcpi_notsent_bytes, info.tcpi_unacked,
+		       info.tcpi_backoff, info.tcpi_probes, info.tcpi_rto / 1000,
+		       info.tcpi_retransmits, info.tcpi_total_retrans, info.tcpi_last_data_recv,
+		       info.tcpi_snd_wnd);
+}
+
 void end_give_up(struct end *end)
 {
+	describe_tcp(end);
 	end->is_hung = true;
 	reset(end);
 }

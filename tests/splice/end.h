@@ -27,6 +27,7 @@ struct end {
 	bool saw_eof;      /* recv() = 0 with no error before */
 	int saw_error;     /* of connect, send or recv: the abort was seen */
 	bool is_corrupt, is_hung;
+	char tcp[256]; /* of a hung one: what its socket waits for */
 	uint64_t corrupt_at;
 	/* Times. */
 	uint64_t opened_ns, progress_ns, write_at_ns, read_at_ns, fin_ns;

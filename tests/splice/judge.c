@@ -85,16 +85,15 @@ static void print_end(FILE *out, const struct end *end)
 		      r->number, r->len, recipe_start_name(r->start),
 		      r->fin == FIN_AT_ONCE ? "at once" : "after EOF", recipe_reset_name(r->reset),
 		      r->reset_at, r->rcvbuf, r->sndbuf, end->n_sent, end->n_received);
-	(void)fprintf(
-		out,
-		"\"fin_sent\": %s, \"has_reset\": %s, \"has_closed\": %s, \"saw_eof\": %s, "
-		"\"saw_error\": \"%s\", \"hung\": %s, \"corrupt\": %s, \"corrupt_at\": %" PRIu64
-		"}",
-		end->fin_sent ? "true" : "false", end->has_reset ? "true" : "false",
-		end->has_closed ? "true" : "false", end->saw_eof ? "true" : "false",
-		end->saw_error ? strerrorname_np(end->saw_error) : "",
-		end->is_hung ? "true" : "false", end->is_corrupt ? "true" : "false",
-		end->corrupt_at);
+	(void)fprintf(out,
+		      "\"fin_sent\": %s, \"has_reset\": %s, \"has_closed\": %s, \"saw_eof\": %s, "
+		      "\"saw_error\": \"%s\", \"hung\": %s, \"tcp\": \"%s\", \"corrupt\": %s, "
+		      "\"corrupt_at\": %" PRIu64 "}",
+		      end->fin_sent ? "true" : "false", end->has_reset ? "true" : "false",
+		      end->has_closed ? "true" : "false", end->saw_eof ? "true" : "false",
+		      end->saw_error ? strerrorname_np(end->saw_error) : "",
+		      end->is_hung ? "true" : "false", end->tcp, end->is_corrupt ? "true" : "false",
+		      end->corrupt_at);
 }
 
 static void print_failure(FILE *out, bool is_first, enum verdict verdict, const struct end *from,
