@@ -332,7 +332,19 @@ static int open_impatient(void **state)
 {
 	const struct world_options options = {
 		.engine = (enum splice_engine)(uintptr_t)*state,
-		.idle_timeout_ns = 300 * NSEC_PER_MSEC,
+		.idle_timeout_ns = 500 * NSEC_PER_MSEC,
+	};
+
+	world_open(&world, &options);
+	return 0;
+}
+
+/* Idle ones last longer than anything waits here: only the other time can end a connection. */
+static int open_impatient_of_halves(void **state)
+{
+	const struct world_options options = {
+		.engine = (enum splice_engine)(uintptr_t)*state,
+		.idle_timeout_ns = 600 * NSEC_PER_SEC,
 		.half_closed_timeout_ns = 100 * NSEC_PER_MSEC,
 	};
 
@@ -347,14 +359,14 @@ static void test_silence_ends_it(void **state)
 
 	world_pair(&world, &client, &server);
 	/* One direction is enough to keep both. */
-	for (unsigned i = 0; i < 10; i++) {
+	for (unsigned i = 0; i < 15; i++) {
 		struct pollfd pollfd = {.fd = client, .events = POLLIN};
 
 		assert_int_equal(poll(&pollfd, 1, 50), 0);
 		peer_send_pattern(client, 1, i, 1);
 		peer_expect_pattern(server, 1, i, 1);
 	}
-	assert_true(clock_now_ns() - began_ns >= 500 * NSEC_PER_MSEC);
+	assert_true(clock_now_ns() - began_ns >= 700 * NSEC_PER_MSEC);
 	peer_expect_reset(client);
 	peer_expect_reset(server);
 	assert_int_equal(world_counters(&world).n_killed, 1);
@@ -364,14 +376,12 @@ static void test_silence_ends_it(void **state)
 
 static void test_half_closed_silence_ends_it_sooner(void **state)
 {
-	uint64_t began_ns = clock_now_ns();
 	int client, server;
 
 	world_pair(&world, &client, &server);
 	peer_finish(client);
 	peer_expect_eof(server);
 	peer_expect_reset(client);
-	assert_true(clock_now_ns() - began_ns < 290 * NSEC_PER_MSEC);
 	assert_int_equal(world_counters(&world).n_killed, 1);
 	peer_close(client);
 	peer_close(server);
@@ -436,7 +446,8 @@ static void test_a_lost_wakeup_is_counted_and_costs_nothing_else(void **state)
 		RULE(test_dead_sender_and_stuck_reader_cost_nothing, open_world, engine, number),  \
 		RULE(test_half_closed_costs_nothing, open_world, engine, number),                  \
 		RULE(test_silence_ends_it, open_impatient, engine, number),                        \
-		RULE(test_half_closed_silence_ends_it_sooner, open_impatient, engine, number)
+		RULE(test_half_closed_silence_ends_it_sooner, open_impatient_of_halves, engine,    \
+		     number)
 
 int main(int argc, char **argv)
 {
