@@ -205,8 +205,9 @@ void socket_tune_listening(struct listening *listening);
 void socket_tune_server(int fd, const struct listener_config *listener);
 void socket_keep_alive(int fd, const struct listener_config *listener);
 /* Before connect(): there will be bytes to send, and the handshake's last segment is to wait for
- * them and take them along. */
-void socket_delay_ack(int fd);
+ * them and take them along. Afterwards not: a server whose second segment waits for the first one's
+ * ACK (Nagle) would wait 40 ms. */
+void socket_delay_ack(int fd, bool is_on);
 /* close() sends RST. */
 void socket_close_by_reset(int fd);
 /* …, what is left to be sent and FIN. */

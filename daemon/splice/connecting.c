@@ -114,8 +114,16 @@ static int put_header(struct conn *conn)
 	return 0;
 }
 
+/* Bytes to send as soon as it is connected; no more are read before. */
+static bool has_first_bytes(const struct conn *conn)
+{
+	return conn->stream[CLIENT].held || conn->backend->send_proxy != PROXY_NONE;
+}
+
 static void connected(struct conn *conn)
 {
+	bool is_delayed = has_first_bytes(conn);
+
 	backend_connected(conn->backend, conn->server,
 			  conn->acceptor->now_ns - conn->state_since_ns);
 	socket_tune_server(conn->fd[SERVER], conn->listener);
@@ -124,6 +132,8 @@ static void connected(struct conn *conn)
 		return;
 	}
 	conn_open(conn);
+	if (is_delayed && conn->fd[SERVER] >= 0)
+		socket_delay_ack(conn->fd[SERVER], false);
 }
 
 /* --- Failed --------------------------------------------------------------------------------------
@@ -190,8 +200,8 @@ static int begin_connect(struct conn *conn)
 		return -errno;
 	conn->fd[SERVER] = fd;
 	set_meta(conn, fd);
-	if (conn->stream[CLIENT].held || conn->backend->send_proxy != PROXY_NONE)
-		socket_delay_ack(fd);
+	if (has_first_bytes(conn))
+		socket_delay_ack(fd, true);
 	if (connect(fd, (const struct sockaddr *)&server->address, server->address_len) == 0)
 		return 0;
 	return -errno;

@@ -97,9 +97,9 @@ void socket_tune(int fd, const struct listener_config *listener)
 	socket_keep_alive(fd, listener);
 }
 
-void socket_delay_ack(int fd)
+void socket_delay_ack(int fd, bool is_on)
 {
-	set(fd, TCP_QUICKACK, 0);
+	set(fd, TCP_QUICKACK, !is_on);
 }
 
 /* For a listening one: its queue's length. */
