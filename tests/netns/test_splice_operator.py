@@ -11,10 +11,12 @@ import resource
 import signal
 import socket
 import struct
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from foreign import owned, socket_of
 from front import (CLIENT, FRONT, SERVER, backend, cgroup, connect, ends, get, is_turned_away, origins,
                    rejected, wait_ended, who, wire)
 from hold import WALL, held
@@ -474,3 +476,98 @@ def test_a_download_that_its_client_gives_up_is_no_loss_of_ours(wire):
             peer.close()
             got = moves()
             assert "splice_truncations" not in got, engine
+
+
+def test_a_socket_of_another_agent_stays_in_user_space(wire):
+    """A service mesh has it in a sockmap of its own: normal, counted, and as correct."""
+    config = LISTENER + backend("app", "one", keys="health_check = off\n")
+    with origins(wire, "one"):
+        daemon = wire.daemon("d", config)
+        moves = Moves(daemon)
+        with connect(wire) as sock:
+            assert get(sock) == "one"
+            with socket_of(daemon.pid, sock.getsockname()) as theirs, owned(theirs):
+                for _ in range(300):
+                    assert get(sock) == "one"
+            flow, = daemon.ctl("show", "flows")["flows"]
+            assert flow["engine_in"] == flow["engine_out"] == "copy"
+        wait_ended(daemon)
+        assert moves() == REACHED | {"splice_fallbacks busy": 1}
+
+
+def test_bursts_that_run_out_of_credit_are_relayed(wire):
+    """Each burst is more than the server's side takes at once, and is waited for: KERNEL, RELAY, KERNEL, …"""
+    config = LISTENER + "engine = sockmap\n" + backend("app", "one", keys="health_check = off\n")
+    burst = bytes(1 << 20)
+    with wire.inside("s"):
+        server = socket.socket()
+    server.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
+    server.bind((SERVER, 8000))
+    server.listen()
+    with server:
+        daemon = wire.daemon("d", config)
+        moves = Moves(daemon)
+        with connect(wire, timeout_s=30) as sock, ThreadPoolExecutor(1) as thread:
+            peer = None
+            # It takes many soon after one another: on a busy machine perhaps not the first ones.
+            for _ in range(2000):
+                sent = thread.submit(sock.sendall, burst)
+                peer = peer or server.accept()[0]
+                assert len(receive(peer, len(burst))) == len(burst)
+                sent.result()
+                if "splice_fallbacks credit" in moves():
+                    break
+            peer.close()
+        wait_ended(daemon)
+        assert moves() == REACHED | {"splice_promotions": 2, "splice_fallbacks credit": 1}
+
+
+def receive(sock, n):
+    data = bytearray()
+    while len(data) < n:
+        got = sock.recv(n - len(data))
+        assert got
+        data += got
+    return data
+
+
+def test_lines_that_nobody_could_write_are_counted(wire):
+    config = "[daemon]\nacceptors = 1\nflow_log = 1\n" + LISTENER + \
+        backend("app", "one", keys="health_check = off\n")
+    n_conns = 400
+    with origins(wire, "one"):
+        daemon = wire.daemon("d", config)
+        with held(daemon.pid):
+            for _ in range(n_conns):
+                assert who(wire) == "one"
+        wait_ended(daemon)
+        assert daemon.metric("sluice_splice_flow_log_records_total") == n_conns
+        n_lost = daemon.metric("sluice_splice_flow_log_records_lost_total")
+        assert 0 < n_lost < n_conns
+        wait_for(lambda: len(flow_lines(daemon)) == n_conns - n_lost, "the others have their lines")
+
+
+@pytest.mark.parametrize("engine", ["copy", "splice"])
+def test_what_we_give_up_ourselves_is_a_truncation(wire, engine):
+    """The control of the download above: both ends are there, and idle_timeout ends it with bytes undelivered."""
+    config = LISTENER + f"engine = {engine}\nidle_timeout = 1s\n" + \
+        backend("app", "one", keys="health_check = off\n")
+    with wire.inside("s"):
+        server = socket.create_server((SERVER, 8000))
+    with server:
+        daemon = wire.daemon("d", config)
+        moves = Moves(daemon)
+        with connect(wire, timeout_s=30) as sock, ThreadPoolExecutor(1) as thread:
+            peer, _ = server.accept()
+            sent = thread.submit(sock.sendall, bytes(64 << 20))
+            with peer:
+                wait_for(lambda: daemon.metric("sluice_splice_parked_bytes") > 0, "bytes are parked")
+                wait_ended(daemon)
+                got = moves()
+                assert got["splice_truncations"] == 1 == got["splice_killed"]
+                with pytest.raises(ConnectionResetError):
+                    while peer.recv(1 << 16):
+                        pass
+            with pytest.raises(ConnectionResetError):
+                sent.result()
+        assert daemon.metric("sluice_splice_parked_bytes") == 0
