@@ -11,6 +11,7 @@ import resource
 import signal
 import socket
 import struct
+import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -234,6 +235,70 @@ def test_thousands_of_flows_are_shown_bounded(wire):
             assert len(daemon.ctl("show", "flows", "--max", "7")["flows"]) == 7
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+# --- Backends -------------------------------------------------------------------------------------
+
+
+def shown_servers(daemon):
+    return {server["name"]: server for server in daemon.ctl("show", "backends")["backends"][0]["servers"]}
+
+
+def test_a_reload_keeps_what_is_known_of_servers(wire):
+    config = LISTENER + backend("app", "one", "two", "three", keys="health_fall = 2\nhealth_rise = 100\n")
+    with origins(wire, "one", "two", "three") as (_, two, _):
+        daemon = wire.daemon("d", config)
+        two.stop()
+        wait_for(lambda: shown_servers(daemon)["two"]["state"] == "down", "two is down")
+        daemon.ctl("drain", "app/three")
+        with two:
+            before = shown_servers(daemon)
+            daemon.reload(config.replace("health_rise = 100", "health_rise = 99\nretries = 1"))
+            after = shown_servers(daemon)
+            # It answers again; but 99 checks in a row are what brings it back.
+            assert {name: server["state"] for name, server in after.items()} == \
+                {"one": "up", "two": "down", "three": "draining"}
+            assert after["two"]["check_failures"] >= before["two"]["check_failures"] >= 2
+            assert {who(wire) for _ in range(6)} == {"one"}
+            # At another address it is another server, of which nothing is known.
+            daemon.reload(config.replace(f"two {SERVER}:8001", f"two {SERVER}:8000"))
+            assert shown_servers(daemon)["two"]["state"] == "up"
+            assert shown_servers(daemon)["three"]["state"] == "draining"
+
+
+def test_failed_connects_take_a_server_out_until_a_check_succeeds(wire):
+    config = LISTENER + backend("app", "one", keys="health_fall = 100\nretries = 0\n")
+    with origins(wire, "one") as (one,):
+        daemon = wire.daemon("d", config)
+        one.stop()
+        for _ in range(3):
+            assert is_turned_away(wire, 80)
+        assert shown_servers(daemon)["one"]["state"] == "failing"
+        assert daemon.metric("sluice_backend_up", backend="app") == 0
+        assert daemon.metric("sluice_backend_connection_failures_total") == 3
+        assert is_turned_away(wire, 80)
+        assert daemon.metric("sluice_backend_connections_total") == 3, "nobody tries it now"
+        with one:
+            # 10 s is what it would take without.
+            wait_for(lambda: shown_servers(daemon)["one"]["state"] == "up", "a check found it", 5)
+            assert who(wire) == "one"
+
+
+def test_weights_and_maglev(wire):
+    config = f"[daemon]\nacceptors = 1\n{LISTENER}[backend app]\nhealth_check = off\nbalance = !!\n" \
+        f"server = one {SERVER}:8000 weight=3\nserver = two {SERVER}:8001\n"
+    with origins(wire, "one", "two"):
+        daemon = wire.daemon("d", config.replace("!!", "round_robin"))
+        names = [who(wire) for _ in range(8)]
+        assert (names.count("one"), names.count("two")) == (6, 2)
+        daemon.reload(config.replace("!!", "maglev"))
+        assert daemon.ctl("show", "backends")["backends"][0]["balance"] == "maglev"
+        first = who(wire)
+        assert {who(wire) for _ in range(10)} == {first}, "a client meets the same server again"
+        daemon.ctl("drain", f"app/{first}")
+        assert {who(wire) for _ in range(3)} == {"one", "two"} - {first}
+        daemon.ctl("undrain", f"app/{first}")
+        assert who(wire) == first
 
 
 # --- Metrics --------------------------------------------------------------------------------------
@@ -571,3 +636,60 @@ def test_what_we_give_up_ourselves_is_a_truncation(wire, engine):
             with pytest.raises(ConnectionResetError):
                 sent.result()
         assert daemon.metric("sluice_splice_parked_bytes") == 0
+
+
+# operations.md §2.4, 47 to 62: type, labels.
+FAMILIES = {
+    "sluice_listener_connections_total": ("counter", "listener"),
+    "sluice_listener_connections_rejected_total": ("counter", "listener reason"),
+    "sluice_listener_connections_active": ("gauge", "listener"),
+    "sluice_listener_sniffing": ("gauge", "listener"),
+    "sluice_listener_sniff_duration_seconds": ("histogram", "listener"),
+    "sluice_splice_flows": ("gauge", "mechanism"),
+    "sluice_splice_bytes_total": ("counter", "mechanism"),
+    "sluice_splice_parked_bytes": ("gauge", ""),
+    "sluice_splice_fallbacks_total": ("counter", "reason"),
+    "sluice_splice_truncations_total": ("counter", ""),
+    "sluice_splice_selftest_passed": ("gauge", ""),
+    "sluice_backend_up": ("gauge", "backend"),
+    "sluice_backend_connections_total": ("counter", "backend"),
+    "sluice_backend_connection_failures_total": ("counter", "backend"),
+    "sluice_backend_connections_active": ("gauge", "backend"),
+    "sluice_backend_connect_duration_seconds": ("histogram", "backend"),
+}
+LABELS = {
+    "mechanism": {"sockmap", "splice", "copy"},
+    "reason": {"limit", "source_limit", "acl", "sniff_timeout", "sniff_oversize", "sniff_malformed", "proxy_header",
+               "no_backend"},
+}
+
+
+def test_every_series_is_there_from_the_first_scrape(wire):
+    config = LISTENER + HTTP + backend("app", "one", keys="health_check = off\n")
+    with origins(wire, "one"):
+        daemon = wire.daemon("d", config)
+        page = daemon.http("/metrics")[2]
+        series = daemon.metrics()
+        for name, (kind, labels) in FAMILIES.items():
+            assert f"\n# TYPE {name} {kind}\n" in page and f"\n# HELP {name} " in page, name
+            suffix = "_count" if kind == "histogram" else ""
+            mine = [dict(pairs) for family, pairs in series if family == name + suffix]
+            assert mine and all(set(pairs) == set(labels.split()) for pairs in mine), name
+            for label in LABELS:
+                if label in labels and "fallbacks" not in name:
+                    assert LABELS[label] <= {pairs[label] for pairs in mine}, name
+        with connect(wire) as silent_one, connect(wire) as sock:
+            assert get(sock) == "one"
+            wait_for(lambda: daemon.metric("sluice_listener_sniffing") == 1, "one has said nothing yet")
+            assert daemon.metric("sluice_listener_connections_active", listener="web") == 2
+            assert daemon.metric("sluice_backend_connections_active", backend="app") == 1
+            assert daemon.metric("sluice_splice_flows") == 2
+            assert daemon.metric("sluice_listener_sniff_duration_seconds_count") == 1
+            assert daemon.metric("sluice_backend_connect_duration_seconds_count") == 1
+            assert get(silent_one) == "one"
+        wait_ended(daemon)
+        assert daemon.metric("sluice_listener_sniff_duration_seconds_count") == 2
+        assert daemon.metric("sluice_splice_flows") == daemon.metric("sluice_backend_connections_active") == 0
+        done = subprocess.run(["promtool", "check", "metrics"], input=daemon.http("/metrics")[2], text=True,
+                              capture_output=True, check=False)
+        assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
