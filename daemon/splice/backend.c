@@ -153,9 +153,13 @@ bool backend_begin(const struct backend_config *backend, struct server_state *se
 		return false;
 	}
 	atomic_fetch_add_explicit(&server->n_active, 1, memory_order_relaxed);
-	atomic_fetch_add_explicit(&server->n_connections, 1, memory_order_relaxed);
-	atomic_fetch_add_explicit(&state->n_connections, 1, memory_order_relaxed);
 	return true;
+}
+
+void backend_tried(const struct backend_config *backend, struct server_state *server)
+{
+	atomic_fetch_add_explicit(&server->n_connections, 1, memory_order_relaxed);
+	atomic_fetch_add_explicit(&backend->state->n_connections, 1, memory_order_relaxed);
 }
 
 void backend_end(const struct backend_config *backend, struct server_state *server)

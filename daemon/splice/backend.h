@@ -27,6 +27,8 @@ int backend_choose(const struct backend_config *backend, struct backend_turn *tu
  * (false) where another acceptor has just taken the last place of max_connections. */
 bool backend_begin(const struct backend_config *backend, struct server_state *server);
 void backend_end(const struct backend_config *backend, struct server_state *server);
+/* An attempt to connect is counted: not one for which we had no descriptor. */
+void backend_tried(const struct backend_config *backend, struct server_state *server);
 void backend_connected(const struct backend_config *backend, struct server_state *server,
 		       uint64_t connect_ns);
 void backend_failed(const struct backend_config *backend, struct server_state *server,

@@ -140,7 +140,8 @@ struct conn {
 	bool is_logged;
 	bool is_kept_out; /* the maps refused it once */
 	bool is_short_of_slot;
-	const char *how; /* it ended */
+	bool is_short_of_port; /* to a server that was chosen */
+	const char *how;       /* it ended */
 };
 
 static inline enum conn_side conn_other(enum conn_side side)

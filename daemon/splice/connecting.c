@@ -148,22 +148,32 @@ static void drop_server(struct conn *conn)
 		backend_end(conn->backend, TAKE_PTR(conn->server));
 }
 
+/* Not the servers' fault alone, where there was no port to reach one by. */
+static void no_server(struct conn *conn)
+{
+	conn_reject(conn,
+		    conn->is_short_of_port ? SPLICE_REJECT_RESOURCES : SPLICE_REJECT_NO_BACKEND);
+}
+
+static void try_another(struct conn *conn)
+{
+	drop_server(conn);
+	if (conn->n_tried > conn->backend->n_retries || conn->n_tried == ARRAY_SIZE(conn->tried))
+		no_server(conn);
+	else
+		try_next(conn);
+}
+
 static void failed(struct conn *conn)
 {
 	backend_failed(conn->backend, conn->server, conn->acceptor->now_ns);
-	drop_server(conn);
-	if (conn->n_tried > conn->backend->n_retries || conn->n_tried == ARRAY_SIZE(conn->tried)) {
-		conn_reject(conn, SPLICE_REJECT_NO_BACKEND);
-		return;
-	}
-	try_next(conn);
+	try_another(conn);
 }
 
 /* Our own shortage is no server's fault. */
 static bool is_ours(int error)
 {
-	return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM ||
-	       error == EADDRNOTAVAIL;
+	return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM;
 }
 
 /*
@@ -226,10 +236,12 @@ static void try_next(struct conn *conn)
 	struct acceptor *acceptor = conn->acceptor;
 	int i = choose(conn), r;
 
-	if (i < 0) {
-		conn_reject(conn, i == -2 ? SPLICE_REJECT_LIMIT : SPLICE_REJECT_NO_BACKEND);
+	if (i == -2)
+		conn_reject(conn, SPLICE_REJECT_LIMIT);
+	else if (i < 0)
+		no_server(conn);
+	if (i < 0)
 		return;
-	}
 	conn->server = conn->backend->servers[i].state;
 	if (!backend_begin(conn->backend, conn->server)) {
 		conn->server = NULL;
@@ -239,6 +251,8 @@ static void try_next(struct conn *conn)
 	conn->tried[conn->n_tried++] = (uint16_t)i;
 	conn->state_since_ns = acceptor->now_ns;
 	r = begin_connect(conn);
+	if (!is_ours(-r))
+		backend_tried(conn->backend, conn->server);
 	if (r == 0) {
 		connected(conn);
 	} else if (r == -EINPROGRESS) {
@@ -246,6 +260,11 @@ static void try_next(struct conn *conn)
 		acceptor_watch(conn, SERVER, EPOLLOUT);
 	} else if (is_ours(-r)) {
 		wait_for_room(conn);
+	} else if (r == -EADDRNOTAVAIL) {
+		/* Every port from here to that server is taken: no fault of its, no want of
+		 * others. */
+		conn->is_short_of_port = true;
+		try_another(conn);
 	} else {
 		failed(conn);
 	}

@@ -157,7 +157,7 @@ def test_dual_stack(wire, v4_too):
     wire.addr("d", "d0", "2001:db8::2/64", nodad=True)
     v4 = "bind = 0.0.0.0:80\n" if v4_too else ""
     config = f"[listener web]\n{v4}bind = [::]:80\ndefault = app\n" + \
-        backend("app", "one", keys="send_proxy = v1\n")
+        backend("app", "one", keys="send_proxy = v1\nhealth_check = off\n")
     with origins(wire, "one") as (one,):
         wire.daemon("d", config)
         assert who(wire) == "one"
@@ -396,7 +396,8 @@ def test_sigterm_waits_for_connections(wire):
 def test_what_is_left_is_reset(wire, how):
     timeout = "300ms" if how == "timeout" else "60s"
     config = f"[daemon]\ndrain_timeout = {timeout}\n" \
-        "[listener web]\nbind = 10.0.0.2:80\ndefault = app\n" + backend("app", "one")
+        "[listener web]\nbind = 10.0.0.2:80\ndefault = app\n" + \
+        backend("app", "one", keys="health_check = off\n")
     with origins(wire, "one") as (one,):
         daemon = wire.daemon("d", config)
         with connect(wire) as sock:

@@ -248,6 +248,7 @@ def test_a_reload_keeps_what_is_known_of_servers(wire):
     config = LISTENER + backend("app", "one", "two", "three", keys="health_fall = 2\nhealth_rise = 100\n")
     with origins(wire, "one", "two", "three") as (_, two, _):
         daemon = wire.daemon("d", config)
+        wait_for(lambda: shown_servers(daemon)["two"]["checks"] > 0, "two was checked")
         two.stop()
         wait_for(lambda: shown_servers(daemon)["two"]["state"] == "down", "two is down")
         daemon.ctl("drain", "app/three")
@@ -413,22 +414,27 @@ def unanswered(wire):
     turned_away(wire)
 
 
-def short_of_descriptors(wire):
-    """One descriptor is left, and the client's connection takes it."""
-    pid = wire.daemons[0].pid
-    limits = resource.prlimit(pid, resource.RLIMIT_NOFILE)
-    used = {int(name) for name in os.listdir(f"/proc/{pid}/fd")}
-    free = [n for n in range(max(used) + 3) if n not in used]
-    with wire.inside("c"):
-        sock = socket.socket()
-    sock.settimeout(5)
-    resource.prlimit(pid, resource.RLIMIT_NOFILE, (free[1], limits[1]))
-    try:
-        with sock, contextlib.suppress(ConnectionResetError):
-            sock.connect((FRONT, 80))
-            assert ends(sock)
-    finally:
-        resource.prlimit(pid, resource.RLIMIT_NOFILE, limits)
+def short_of_ports(wire):
+    """The only port to the server from here is taken, and stays so."""
+    with wire.inside("d"):
+        taken = socket.socket()
+    with taken:
+        wire.sysctl("d", "net.ipv4.ip_local_port_range=40000 40000")
+        taken.connect((SERVER, 8000))
+        turned_away(wire)
+
+
+def one_has_no_port(wire):
+    """To one of two servers: who comes to it goes to the other, and nobody waits."""
+    with wire.inside("d"):
+        taken = socket.socket()
+    with wire.inside("s"):
+        other = socket.create_server((SERVER, 8002))
+    with other, taken:
+        wire.sysctl("d", "net.ipv4.ip_local_port_range=40000 40000")
+        taken.connect((SERVER, 8000))
+        with connect(wire):
+            other.accept()[0].close()
 
 
 def many_on_one_cpu(wire):
@@ -489,10 +495,12 @@ CASES = {
     "close_wait": ("engine = sockmap\n", "", sends_and_ends_at_once,
                    {"listener_connections": 2, "backend_connections": 2, "splice_promotions": 2,
                     "splice_fallbacks close_wait": 1}),
-    "resources": ("", "", short_of_descriptors, REACHED | refused_for("resources")),
+    "resources": ("", "", short_of_ports, REACHED | refused_for("resources")),
     "no_slot": ("engine = sockmap\nmax_connections = 16\n", "", many_on_one_cpu,
                 {"listener_connections": 17, "backend_connections": 16, "splice_promotions": 16,
                  "splice_fallbacks no_slot": 8} | refused_for("limit")),
+    "no port": ("", f"server = one {SERVER}:8000\nserver = two {SERVER}:8002\n", one_has_no_port,
+                {"listener_connections": 1, "backend_connections": 2}),
     "promoted": ("engine = auto\n", "", many_messages, REACHED | {"splice_promotions": 2}),
     "kept in user space": ("engine = copy\n", "", many_messages, REACHED),
 }
