@@ -26,7 +26,8 @@ PARKED = {"copy": HELD, "splice": PIPE + HELD, "sockmap": CREDIT + HELD, "auto":
 # TCP takes one skb more than fits.
 OVERSHOOT = 128 << 10
 MANY = 1000
-WINDOWS, WATCH_S = 4, 1.0
+SECONDS = 4
+MAX_KWORKERS = 0.05  # seconds of CPU a second
 REST_LOOKS = 8
 
 
@@ -126,22 +127,36 @@ def test_stuck_peers_burn_nothing(net, engine):
         load, report = stuck(bench, MANY, "--both")
         assert report["connections"] == MANY, report
         frames = n_frames(net)
-        windows = []
-        for _ in range(WINDOWS):
-            busy = cpu_seconds(subject.pid), kworker_seconds()
-            assert not select.select([load.stdout], [], [], WATCH_S)[0], "the load ended"
-            windows.append((cpu_seconds(subject.pid) - busy[0], kworker_seconds() - busy[1]))
+        process, workers = quietest_second(subject, load)
         frames = n_frames(net) - frames
-        print(f"{windows} s of process and kworkers, {frames} frames")
-        # All kworkers of the host: what others do comes and goes, what is burnt is burnt always.
-        process, workers = (min(column) for column in zip(*windows))
-        assert process <= 0.02 * WATCH_S, f"{process} s of CPU in {WATCH_S} s for stuck peers"
-        assert workers <= 0.05 * WATCH_S, f"kworkers used {workers} s in {WATCH_S} s"
+        print(f"{process:.2f} s of process, {workers:.2f} s of kworkers, {frames} frames")
+        assert process <= 0.02, f"{process} s of CPU a second for stuck peers"
         # A probe of each closed window, and its answer; they come ever more seldom.
         assert frames <= 16 * MANY, frames
         load.stdin.close()
         load.wait(COMMAND_DEADLINE_S)
         settled(subject, before)
+        if workers > MAX_KWORKERS:
+            # All kworkers of the host are counted: are they another's?
+            others = quietest_second(subject, load)[1]
+            assert workers - others <= MAX_KWORKERS, f"kworkers used {workers} s a second for " \
+                f"stuck peers, {others} without"
+
+
+def quietest_second(subject, load):
+    """
+    (the process, all kworkers): seconds of CPU in that second of several in which it was least. What
+    others do comes and goes; what is burnt is burnt always.
+    """
+    seconds = []
+    for _ in range(SECONDS):
+        busy = cpu_seconds(subject.pid), kworker_seconds()
+        if load.poll() is None:
+            assert not select.select([load.stdout], [], [], 1)[0], "the load ended"
+        else:
+            select.select([], [], [], 1)
+        seconds.append((cpu_seconds(subject.pid) - busy[0], kworker_seconds() - busy[1]))
+    return tuple(min(column) for column in zip(*seconds))
 
 
 def n_frames(net):
