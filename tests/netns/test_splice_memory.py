@@ -26,7 +26,7 @@ PARKED = {"copy": HELD, "splice": PIPE + HELD, "sockmap": CREDIT + HELD, "auto":
 # TCP takes one skb more than fits.
 OVERSHOOT = 128 << 10
 MANY = 1000
-SECONDS = 4
+SECONDS = 3
 MAX_KWORKERS = 0.05  # seconds of CPU a second
 REST_LOOKS = 8
 
