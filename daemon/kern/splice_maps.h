@@ -102,7 +102,7 @@ int splice_maps_load_verdict(struct splice_maps *maps, const struct splice_verdi
 			     int *ret_prog_fd);
 
 /*
- * Over loopback, 20 ms: does this kernel splice to the byte? 0, or -errno with *ret_what, a
+ * Over loopback, 30 ms: does this kernel splice to the byte? 0, or -errno with *ret_what, a
  * literal that names the check that failed. kern/splice_selftest.c.
  */
 int splice_selftest(const char **ret_what);

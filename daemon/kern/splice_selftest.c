@@ -338,6 +338,58 @@ static int check_toggling(struct test *test)
 	return r;
 }
 
+/* Until the sink takes no more of what was redirected. */
+static int wait_blocked(const struct test *test, const struct way *way)
+{
+	uint64_t taken = 0, before, since_ns = 0;
+
+	do {
+		before = taken;
+		if (is_late(test))
+			return -ETIMEDOUT;
+		if (splice_taken(way->sink, way->sink_base, &taken) < 0)
+			return -EIO;
+		if (taken != before || taken == 0)
+			since_ns = clock_now_ns();
+		(void)sched_yield();
+	} while (clock_now_ns() - since_ns < NSEC_PER_MSEC);
+	/* The test means something only if the kernel had to stop. */
+	return taken < splice_redirected(way->flow) ? 0 : -ENOTSUP;
+}
+
+/*
+ * A peer that blocks in the middle of an skb, which is to be sent on from there: kernels before
+ * 6.1.142, 6.6.94 and 6.12.34 send all of it again, or forget where it was to go. The credit rule
+ * avoids that; memory pressure does not, nor a limit of unsent bytes, of which the rule knows
+ * nothing.
+ */
+static int check_blocked_peer(struct test *test)
+{
+	/* Whatever the sysctls are: the rule sees room, the window is 64 KiB, an skb as much. */
+	const struct {
+		int at, level, name, value;
+	} options[] = {
+		{B, SOL_SOCKET, SO_SNDBUFFORCE, 1 << 20},
+		{B, IPPROTO_TCP, TCP_NOTSENT_LOWAT, 4096},
+		{SERVER, SOL_SOCKET, SO_RCVBUF, 64 << 10},
+	};
+	const uint64_t n_bytes = 192 << 10; /* less than the credit */
+	int r = enter(test);
+
+	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(options); i++) {
+		if (setsockopt(test->fd[options[i].at], options[i].level, options[i].name,
+			       &options[i].value, sizeof(options[i].value)) < 0)
+			r = -errno;
+	}
+	if (r == 0)
+		r = feed_all(test, &test->way[0], n_bytes);
+	if (r == 0)
+		r = wait_blocked(test, &test->way[0]);
+	if (r == 0)
+		r = expect(test, &test->way[0], n_bytes);
+	return r == 0 && !is_taken(&test->way[0]) ? -EBADMSG : r;
+}
+
 /* A reset arrives as one at a spliced socket, not as an end. */
 static int check_reset(struct test *test)
 {
@@ -367,6 +419,7 @@ static const struct {
 	{"a bare FIN", check_bare_fin},
 	{"a missing peer", check_missing_peer},
 	{"order and drain while toggling", check_toggling},
+	{"a peer that blocks", check_blocked_peer},
 	{"a reset", check_reset},
 };
 
