@@ -78,13 +78,17 @@ static __always_inline bool is_from_this_host(struct sk_reuseport_md *ctx)
 	return is_same(&from, &to); /* ::1 speaks to ::1 only. */
 }
 
-/* What one look over the lines finds. */
+/*
+ * What one look over the lines finds. Words of 64 bits throughout: where two of 32 are initialized
+ * by one store, a later store to one of them is, to Linux 6.1 and a loader without CAP_PERFMON, an
+ * "attempt to corrupt spilled pointer on stack".
+ */
 struct choice {
-	__u32 first;
+	__u64 first;
 	__u64 n_live, n_open;  /* of all */
-	__u32 own, own_live;   /* slot on this CPU */
-	__u32 near, near_live; /* least loaded of this node */
-	__u32 any, any_live;   /* least loaded */
+	__u64 own, own_live;   /* slot on this CPU */
+	__u64 near, near_live; /* least loaded of this node */
+	__u64 any, any_live;   /* least loaded */
 };
 
 static __always_inline void consider(struct choice *choice, __u32 slot,
@@ -111,11 +115,11 @@ static __always_inline void consider(struct choice *choice, __u32 slot,
 /* A callback and not a loop: the verifier would walk 128 rounds of every branch. */
 static long look_at(__u32 i, struct choice *choice)
 {
-	__u32 line = 1 + choice->first + i;
+	__u32 first = (__u32)choice->first, line = 1 + first + i;
 	const struct splice_acceptor_load *load = bpf_map_lookup_elem(&acceptor_load, &line);
 
 	if (load)
-		consider(choice, choice->first + i, load);
+		consider(choice, first + i, load);
 	return 0;
 }
 
@@ -132,8 +136,12 @@ static __always_inline void look(struct choice *choice)
 	bpf_loop(n < SPLICE_MAX_ACCEPTORS ? n : SPLICE_MAX_ACCEPTORS, look_at, choice, 0);
 }
 
-static __always_inline bool is_selected(struct sk_reuseport_md *ctx, __u32 slot)
+/* A frame of its own for each call: a second store of 32 bits to `slot` would be the same attempt.
+ */
+static __noinline bool is_selected(struct sk_reuseport_md *ctx, __u64 choice)
 {
+	__u32 slot = (__u32)choice;
+
 	/* -ENOENT: it has closed meanwhile, and the slot has cleared itself. */
 	return slot != SPLICE_NONE && bpf_sk_select_reuseport(ctx, &acceptors, &slot, 0) == 0;
 }
