@@ -22,7 +22,6 @@
 #define SCRATCH_BYTES      (256 << 10)
 #define PATIENCE_NS        (300 * NSEC_PER_MSEC) /* for the other end's part of an order */
 #define MAX_PAUSES         50
-#define HANG_NS            (12 * NSEC_PER_SEC)
 #define LARGE_BUFFER_BYTES (1 << 20)
 
 static _Thread_local uint8_t scratch[SCRATCH_BYTES];
@@ -51,7 +50,8 @@ static void reset(struct end *end)
 void end_open(struct end *end, const struct recipe_options *options, enum role role,
 	      uint32_t number, int fd, int epoll_fd, uint64_t now_ns)
 {
-	*end = (struct end){.fd = fd, .epoll_fd = epoll_fd, .seed = options->seed};
+	*end = (struct end){
+		.fd = fd, .epoll_fd = epoll_fd, .seed = options->seed, .hang_ns = options->hang_ns};
 	recipe_draw(options, role, number, &end->recipe);
 	end->rng = end->recipe.key ^ 1;
 	end->opened_ns = end->progress_ns = now_ns;
@@ -306,7 +306,7 @@ static uint64_t sooner(uint64_t at_ns, uint64_t now_ns, uint64_t next_ns)
 
 static uint64_t next_turn(const struct end *end, uint64_t now_ns)
 {
-	uint64_t next_ns = end->progress_ns + HANG_NS;
+	uint64_t next_ns = end->progress_ns + end->hang_ns;
 
 	next_ns = sooner(end->read_at_ns, now_ns, next_ns);
 	next_ns = sooner(end->write_at_ns, now_ns, next_ns);
@@ -335,7 +335,7 @@ void end_turn(struct end *end, uint32_t events, uint64_t now_ns)
 	if (!end->is_done && end->saw_eof &&
 	    (end->saw_error || (end->fin_sent && end->recipe.reset != RESET_AFTER_FIN)))
 		finish(end);
-	if (!end->is_done && now_ns >= end->progress_ns + HANG_NS)
+	if (!end->is_done && now_ns >= end->progress_ns + end->hang_ns)
 		end_give_up(end);
 	if (end->is_done)
 		return;

@@ -12,7 +12,7 @@
 
 struct end {
 	struct recipe recipe;
-	uint64_t seed, rng;
+	uint64_t seed, rng, hang_ns;
 	int fd, epoll_fd;
 	uint32_t events; /* as registered; 0: not registered, since ERR and HUP always come */
 	bool is_connected, is_done;
@@ -44,5 +44,5 @@ void end_open(struct end *end, const struct recipe_options *options, enum role r
 /* Reads, writes and ends as the recipe says; is_done when nothing more will happen. */
 void end_turn(struct end *end, uint32_t events, uint64_t now_ns);
 
-/* It is called hung: the run is over. Without progress for 12 s it does so by itself. */
+/* It is called hung: the run is over. Without progress for hang_ns it does so by itself. */
 void end_give_up(struct end *end);

@@ -66,6 +66,7 @@ struct recipe_options {
 	enum recipe_profile profile;
 	uint64_t max_bytes;
 	uint32_t reset_percent;
+	uint64_t hang_ns; /* without any progress: it hangs */
 };
 
 void recipe_draw(const struct recipe_options *options, enum role role, uint32_t number,

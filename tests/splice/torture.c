@@ -10,6 +10,10 @@
  * A failure names `--client N --server M`: with these and the same --seed, --profile, --max-bytes
  * and
  * --resets, that one connection is played again (its times are as they happen to be).
+ *
+ * --hang: a stream without progress for so many seconds hangs (12). Before 6.6 the kernel's window
+ * for a tiny receive buffer promises more than fits; what does not is dropped, and the sender's
+ * timer doubles up to minutes: there it must be more.
  */
 #include <errno.h>
 #include <getopt.h>
@@ -49,6 +53,7 @@ static const struct option options[] = {
 	{"client", required_argument, NULL, 'x'},
 	{"server", required_argument, NULL, 'y'},
 	{"deadline", required_argument, NULL, 'd'},
+	{"hang", required_argument, NULL, 'h'},
 	{0},
 };
 
@@ -106,6 +111,9 @@ static void take_option(int option, const char *text, struct arguments *argument
 	case 'd':
 		arguments->deadline_s = number(text, 86400);
 		break;
+	case 'h':
+		arguments->recipes.hang_ns = number(text, 86400) * NSEC_PER_SEC;
+		break;
 	case 'p':
 		arguments->recipes.profile =
 			strcmp(text, "short") == 0 ? PROFILE_SHORT : PROFILE_MIXED;
@@ -122,7 +130,9 @@ static void parse(int argc, char **argv, struct arguments *arguments)
 	int option;
 
 	*arguments = (struct arguments){
-		.recipes = {.max_bytes = 64 << 20, .reset_percent = 15},
+		.recipes = {.max_bytes = 64 << 20,
+			    .reset_percent = 15,
+			    .hang_ns = 12 * NSEC_PER_SEC},
 		.n_connections = 100,
 		.n_at_once = 48,
 		.deadline_s = 300,
