@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <sched.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 
@@ -552,7 +553,10 @@ static void test_selftest_is_passed_in_time(void **state)
 		best_ns = MIN(best_ns, took_ns);
 	}
 	print_message("self-test: %.1f ms\n", (double)best_ns / 1e6);
-	assert_true(best_ns < 100 * NSEC_PER_MSEC);
+	/* An emulated CPU (tests/vm) takes ten times as long: that it ends well is all it can say.
+	 */
+	if (!getenv("SLUICE_EMULATED"))
+		assert_true(best_ns < 100 * NSEC_PER_MSEC);
 }
 
 int main(void)

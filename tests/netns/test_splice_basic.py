@@ -535,4 +535,5 @@ def test_with_the_units_capabilities(wire, engine):
         assert "sockmap is off: CAP_PERFMON is missing: add it to AmbientCapabilities= and " \
             "CapabilityBoundingSet= of the unit" in daemon.status()
         assert "libbpf" not in daemon.log()
+        assert "kernel's hash" not in daemon.log(), "the program that spreads is taken"
         daemon.stop()

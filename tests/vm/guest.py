@@ -120,10 +120,13 @@ def check_identities(metrics):
 
 
 class Guest:
-    def __init__(self, lab, build, kernel="7.2", nic="virtio", queues=4, env=None):
+    def __init__(self, lab, build, kernel="7.2", nic="virtio", queues=4, env=None, cpus_per_node=2,
+                 mib_per_node=640, programs=(), life_s=LIFE_S):
+        """`programs` of the build, beside the daemon's own, are on the guest's PATH."""
         self.lab, self.build = Path(lab), Path(build)
-        self.kernel, self.nic = kernel, nic
-        self.argv = ["-k", kernel, "-n", nic, "-q", str(queues), "-t", str(LIFE_S)]
+        self.kernel, self.nic, self.programs = kernel, nic, programs
+        self.argv = ["-k", kernel, "-n", nic, "-q", str(queues), "-t", str(life_s),
+                     "-c", str(cpus_per_node), "-m", str(mib_per_node)]
         # On a busy machine 6.1 finds that no timer interrupt came, and panics ("IO-APIC + timer").
         self.env = {**os.environ, "LAB": str(lab), "SLUICE_TEST_PID": str(os.getpid()),
                     "KARGS": "no_timer_check", **(env or {})}
@@ -155,7 +158,7 @@ class Guest:
     def _fill(self, share):
         """Our programs and what they link to, except libc: the lab's userland is this machine's."""
         (share / "lib").mkdir(parents=True)
-        ours = [self.build / "daemon/sluiced", self.build / "tools/ctl/sluicectl"]
+        ours = [self.build / p for p in ("daemon/sluiced", "tools/ctl/sluicectl", *self.programs)]
         for program in ours + [Path(p) for p in EXTRA_PROGRAMS if os.path.exists(p)]:
             shutil.copy(program, share)
             out = subprocess.run(["ldd", program], check=True, capture_output=True, text=True).stdout
