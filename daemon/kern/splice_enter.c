@@ -109,6 +109,17 @@ static int both(struct splice_maps *maps, uint32_t client_side,
 	return r < 0 ? r : step(maps, SPLICE_PEER(client_side));
 }
 
+/*
+ * The credit rule knows the send buffer; net.ipv4.tcp_notsent_lowat, which some hosts set to 16 KiB
+ * or 128, would block the kernel's worker long before that is full.
+ */
+static int bound_nothing_unsent(int fd)
+{
+	const int none = -1;
+
+	return setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &none, sizeof(none)) < 0 ? -errno : 0;
+}
+
 static int prepare(struct splice_maps *maps, uint32_t side, int fd)
 {
 	struct splice_socket *socket = &maps->sockets[side];
@@ -123,7 +134,7 @@ static int prepare(struct splice_maps *maps, uint32_t side, int fd)
 	socket->fd = fd;
 	socket->cookie = cookie;
 	reset_words(maps, side);
-	return 0;
+	return bound_nothing_unsent(fd);
 }
 
 int splice_enter(struct splice_maps *maps, uint32_t client_side, const int fds[2])

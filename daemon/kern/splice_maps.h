@@ -60,7 +60,8 @@ struct splice_flow *splice_flow(struct splice_maps *maps, uint32_t side);
  *           (the usual fate of a short exchange); -EBUSY: another BPF agent owns one;
  *           -EPROTONOSUPPORT: AF_UNIX, MPTCP.
  *
- * Syscalls: bpf(2) × 6, getsockopt × 4: what each is, and its cookie.
+ * Syscalls: bpf(2) × 6, getsockopt × 4: what each is, and its cookie;
+ * setsockopt × 2.
  */
 int splice_enter(struct splice_maps *maps, uint32_t client_side, const int fds[2]);
 

@@ -4,6 +4,8 @@
  * worker of the kernel that is late, one that is blocked. No flow is ended, and every byte arrives.
  */
 #include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdlib.h>
@@ -30,6 +32,16 @@ static void open_world(void)
 						   .max_flow_parked_bytes = BOUND});
 }
 
+/* The credit rule would not know of a bound that the host sets. */
+static void expect_no_bound_of_unsent(int fd)
+{
+	uint32_t bound = 0;
+	socklen_t size = sizeof(bound);
+
+	assert_int_equal(getsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &bound, &size), 0);
+	assert_int_equal(bound, UINT32_MAX);
+}
+
 /* Both directions are in the kernel: the first messages may still have been relayed. */
 static void spliced_pair(int *ret_client, int *ret_server, const struct splice_flow *flows[2])
 {
@@ -42,6 +54,8 @@ static void spliced_pair(int *ret_client, int *ret_server, const struct splice_f
 		assert_true(clock_now_ns() < until_ns);
 		peer_ping(*ret_client, *ret_server);
 	} while (!flows[CLIENT]->in_kernel || !flows[SERVER]->in_kernel);
+	for (unsigned side = 0; side < 2; side++)
+		expect_no_bound_of_unsent(world.splice->acceptors[0]->conns->fd[side]);
 }
 
 static void run_on(pthread_t thread, unsigned first_cpu, unsigned last_cpu)
