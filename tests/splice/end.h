@@ -18,6 +18,9 @@ struct end {
 	bool is_connected, is_done;
 	/* What it has seen and done. */
 	uint64_t n_sent, n_received;
+	/* Of the other side: all that there may be. Of them only progress_ns is looked at. */
+	const struct end *others;
+	uint32_t first_other, n_others;
 	bool has_peer;     /* the first word has arrived … */
 	uint32_t peer;     /* … and names this sender */
 	uint8_t prefix[8]; /* the first bytes received */
@@ -44,5 +47,6 @@ void end_open(struct end *end, const struct recipe_options *options, enum role r
 /* Reads, writes and ends as the recipe says; is_done when nothing more will happen. */
 void end_turn(struct end *end, uint32_t events, uint64_t now_ns);
 
-/* It is called hung: the run is over. Without progress for hang_ns it does so by itself. */
+/* It is called hung: the run is over. Without progress of either for hang_ns it does so by
+ * itself. */
 void end_give_up(struct end *end);

@@ -43,6 +43,9 @@ static void add(struct side *side, int fd, uint64_t now_ns)
 
 	end_open(end, &side->options, side->role, side->first_number + side->n_ends, fd,
 		 side->epoll_fd, now_ns);
+	end->others = side->others->ends;
+	end->first_other = side->others->first_number;
+	end->n_others = side->others->max_ends;
 	side->n_ends++;
 	side->live[side->n_live++] = end;
 	end_turn(end, 0, now_ns);
@@ -105,7 +108,7 @@ static bool is_over(struct side *side, uint64_t now_ns)
 		return false;
 	if (side->role == ROLE_CLIENT)
 		return side->n_ends + side->n_refused >= side->n_wanted;
-	return atomic_load(&side->clients->is_over) && now_ns - side->idle_since_ns >= QUIET_NS;
+	return atomic_load(&side->others->is_over) && now_ns - side->idle_since_ns >= QUIET_NS;
 }
 
 static void turn(struct side *side, uint64_t next_ns, uint64_t now_ns)

@@ -20,7 +20,7 @@ struct side {
 	uint32_t n_wanted, n_at_once; /* clients: how many, how many at a time */
 	uint32_t first_number;
 	uint64_t deadline_ns;
-	const struct side *clients; /* servers: when these are over … */
+	struct side *others;
 	pthread_t thread;
 	int epoll_fd, listen_fd;
 	struct end *ends; /* n_ends, in the order of their numbers */

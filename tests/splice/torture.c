@@ -213,7 +213,8 @@ int main(int argc, char **argv)
 	parse(argc, argv, &arguments);
 	make_side(&servers, ROLE_SERVER, &arguments, start_ns);
 	make_side(&clients, ROLE_CLIENT, &arguments, start_ns);
-	servers.clients = &clients;
+	servers.others = &clients;
+	clients.others = &servers;
 	start(&servers);
 	start(&clients);
 	side_join(&clients);
