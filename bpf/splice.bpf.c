@@ -10,7 +10,8 @@
  *   sluice_verdict  the logic
  *
  * What must not happen here (splice.md §1.2): a redirect of an empty skb (a bare FIN: EPIPE on the
- * peer for good), and SK_DROP for anything else, which the kernel acknowledges: silent loss.
+ * peer for good), and SK_DROP for anything else, which the kernel acknowledges: silent loss; and
+ * an skb that begins with bytes that were forwarded already (skip_old()).
  * Whatever is not understood is SK_PASS: the bytes stay readable by user space.
  *
  * No helper or map newer than Linux 6.1.
@@ -45,7 +46,16 @@ struct inet_connection_sock {
 
 struct tcp_sock {
 	struct inet_connection_sock inet_conn;
+	__u32 copied_seq;
 	__u32 write_seq;
+} KERNEL_STRUCT;
+
+struct tcp_skb_cb {
+	__u32 seq;
+} KERNEL_STRUCT;
+
+struct sk_buff {
+	char cb[48];
 } KERNEL_STRUCT;
 
 /* --- Load-time facts, set by kern/splice_maps.c and frozen ------------------------------------ */
@@ -239,19 +249,92 @@ static __always_inline enum room look_for_room(struct splice_flow *flow, __u32 p
 	return room;
 }
 
+/* --- Bytes that were seen before -------------------------------------------------------------- */
+
+/* sk_skb_adjust_room() takes off so much at a time; and a GRO skb is no larger than this. */
+#define TRIM_BYTES 0xfff
+#define TRIMS_MAX  128
+
+/* The sequence number of an skb's first byte. The verdict's context is the skb itself. */
+static __always_inline bool read_seq(struct __sk_buff *skb, __u32 *ret_seq)
+{
+	const struct sk_buff *kernel_skb = (const void *)skb;
+	const struct tcp_skb_cb *cb = (const void *)&kernel_skb->cb;
+
+	return bpf_probe_read_kernel(ret_seq, sizeof(*ret_seq), &cb->seq) == 0;
+}
+
+/* What was queued when the flow began has not been read by anyone: tcp_read_skb() hands it out. */
+static __always_inline void begin(struct __sk_buff *skb, struct splice_flow *flow, __u32 seq)
+{
+	struct bpf_sock *sk = skb->sk;
+	const struct tcp_sock *tcp = sk ? bpf_skc_to_tcp_sock(sk) : NULL;
+
+	flow->next_seq = tcp ? tcp->copied_seq : seq;
+	flow->has_next = 1;
+}
+
+static __always_inline bool trim(struct __sk_buff *skb, __u32 n)
+{
+	for (int i = 0; i < TRIMS_MAX && n; i++) {
+		__u32 now = n < TRIM_BYTES ? n : TRIM_BYTES;
+
+		if (bpf_skb_adjust_room(skb, -(__s32)now, 0, 0) < 0)
+			return false;
+		n -= now;
+	}
+	return n == 0;
+}
+
+/*
+ * TCP queues a segment whole of which only a part is new: one that was sent again and cut anew, or
+ * had got a FIN meanwhile. Its reader skips what it has had; tcp_read_skb() does not, so without
+ * this those bytes would be forwarded twice. False: they could not be taken off, and nothing that
+ * follows may be forwarded either.
+ */
+static __always_inline bool skip_old(struct __sk_buff *skb, struct splice_flow *flow)
+{
+	__u32 len = skb->len, seq, n_old;
+
+	if (!read_seq(skb, &seq))
+		return false;
+	if (!flow->has_next)
+		begin(skb, flow, seq);
+	n_old = flow->next_seq - seq;
+	if (n_old == 0 || (__s32)n_old < 0) {
+		flow->next_seq = seq + len;
+		return true;
+	}
+	if (n_old > len)
+		n_old = len;
+	else
+		flow->next_seq = seq + len;
+	return trim(skb, n_old);
+}
+
+/* --- The verdict ------------------------------------------------------------------------------ */
+
 static __always_inline int decide(struct __sk_buff *skb)
 {
-	__u32 len = skb->len, side = 0;
 	struct splice_flow *flow;
+	__u32 len, side = 0;
 	enum room room;
 
-	if (len == 0) /* A bare FIN: recv() says so all the same. */
+	if (skb->len == 0) /* A bare FIN: recv() says so all the same. */
 		return SK_DROP;
 	flow = flow_of_socket(skb, &side);
 	if (!flow)
 		return SK_PASS;
 	flow->n_skbs++;
 	flow->last_ns = bpf_ktime_get_coarse_ns();
+	if (flow->is_cut || !skip_old(skb, flow)) {
+		flow->is_cut = 1;
+		note_passed(flow, side);
+		return SK_DROP;
+	}
+	len = skb->len;
+	if (len == 0)
+		return SK_DROP;
 	if (!is_kernels(flow, side))
 		return pass(flow, side, len);
 

@@ -36,11 +36,14 @@ struct splice_flow {
 	__u64 n_credit_out; /* … that passed for want of the peer's room */
 	__u64 last_ns;      /* bpf_ktime_get_coarse_ns() of the last one: idle timeouts */
 	__u32 base_seq;     /* peer's write_seq less `consumed`, taken at the first redirect */
-	__u32 has_base;
+	__u32 next_seq;     /* of the byte that the next skb should begin with */
+	__u8 has_base;
+	__u8 has_next;
+	__u8 is_cut; /* bytes that were seen before could not be taken off: the end */
+	__u8 pad0;
 	__u32 in_kernel; /* state: 1 = redirects; 0 = passes until nothing passed is owed */
 	__u32 n_toggles; /* changes of it */
 	__u32 n_waiting; /* skbs redirected since the peer had taken everything: credit rule */
-	__u32 pad0;
 	/* w: acceptor, r: verdict */
 	__u64 consumed;   /* of `passed`: sent on to the peer's socket, stored after the send */
 	__u32 wish;       /* enum splice_wish */

@@ -430,6 +430,11 @@ static enum pump sockmap_pump(struct conn *conn, enum conn_side from)
 
 	if (stream->in_maps) {
 		see(conn, from);
+		if (flow_of(conn, from)->is_cut) {
+			stream->is_cut = true;
+			errno = ENOMEM;
+			return PUMP_SOURCE;
+		}
 		judge_credit(conn, from);
 		close_hole(conn, from);
 	}
