@@ -9,6 +9,7 @@ import struct
 
 import pytest
 
+from lib import wait_for
 from splice_rig import (DIRECT, ENGINES, FRONT, FRONT_PORT, SERVER, SERVER_PORT, Footprint,
                         SpliceBench, Sluiced, settled)
 
@@ -242,3 +243,58 @@ def test_a_hello_in_one_byte_segments(net, engine):
         server.close()
         pair.listener.close()
         settled(running, before)
+
+
+FILL_BYTES = 32 << 20
+
+
+def fill(sock):
+    """Sends until no more is taken: every buffer on the way is full. How much it was."""
+    n, piece = 0, pattern(1 << 16)
+    sock.settimeout(0.3)
+    while n < FILL_BYTES:
+        try:
+            n += sock.send(piece)
+        except socket.timeout:
+            return n
+    raise AssertionError(f"{n} bytes were taken, and nobody reads")
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_what_counts_as_a_truncation(net, engine):
+    """
+    Only what somebody still waited for: an alarm hangs on this number (operations.md §2.4), and readers
+    and senders give up every day. Where we end a connection, it is our doing.
+    """
+    bench = SpliceBench(net)
+    with bench.start(engine, kind=Sluiced, listener="idle_timeout = 1s\n") as running:
+        before = Footprint(running.pid)
+        pair = Pair(bench)
+
+        def truncations():
+            return running.daemon.metric("sluice_splice_truncations_total")
+        for who in ("reader", "sender"):
+            client, server = pair.both()
+            client.sendall(b"a")
+            receive(server, 1)
+            fill(server)
+            first, second = (client, server) if who == "reader" else (server, client)
+            first.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+            first.close()
+            with pytest.raises(ConnectionResetError):
+                receive_all(second)
+                second.sendall(b"x")
+            second.close()
+            settled(running, before)
+            assert truncations() == 0, who
+        client, server = pair.both()
+        client.sendall(b"a")
+        receive(server, 1)
+        fill(server)
+        wait_for(lambda: truncations() == 1, "it is idle, and ended")
+        with pytest.raises(ConnectionResetError):
+            receive_all(client)
+        client.close()
+        server.close()
+        settled(running, before)
+        pair.listener.close()
