@@ -193,6 +193,7 @@ struct json_object *answer_flow(const struct splice_flow_row *row)
 		{"listener", row->listener},
 		{"client", endpoint_text(&row->client, client, sizeof(client))},
 		{"name", row->name},
+		{"alpn", row->alpn},
 		{"backend", row->backend},
 		{"server", row->server},
 		{"upstream", endpoint_text(&row->upstream, upstream, sizeof(upstream))},
@@ -216,6 +217,7 @@ struct json_object *answer_flow(const struct splice_flow_row *row)
 
 	if (object && add_texts(object, texts, ARRAY_SIZE(texts)) == 0 &&
 	    add_counts(object, counts, ARRAY_SIZE(counts)) == 0 &&
+	    json_add(object, "ech", json_object_new_boolean(row->has_ech)) == 0 &&
 	    json_add(object, "client_by_sock_ops", json_object_new_boolean(row->by_sockops[0])) ==
 		    0 &&
 	    json_add(object, "server_by_sock_ops", json_object_new_boolean(row->by_sockops[1])) ==

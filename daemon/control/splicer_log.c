@@ -60,12 +60,12 @@ static void write_line(const struct splice_flow_record *record)
 	char client[64], upstream[64];
 
 	log_write(LOG_LEVEL_INFO, LOG_DOMAIN,
-		  "listener=%s client=%s name=%s backend=%s server=%s upstream=%s "
+		  "listener=%s client=%s name=%s alpn=%s backend=%s server=%s upstream=%s "
 		  "engine=%s,%s bytes=%" PRIu64 ",%" PRIu64 " duration_ms=%" PRIu64
 		  " srtt_us=%u,%u retransmits=%u,%u tcp=%s end=\"%s\"",
 		  row->listener, endpoint_text(&row->client, client, sizeof(client)),
-		  row->name[0] ? row->name : "-", row->backend[0] ? row->backend : "-",
-		  row->server[0] ? row->server : "-",
+		  row->name[0] ? row->name : "-", row->alpn[0] ? row->alpn : "-",
+		  row->backend[0] ? row->backend : "-", row->server[0] ? row->server : "-",
 		  row->server[0] ? endpoint_text(&row->upstream, upstream, sizeof(upstream)) : "-",
 		  report_engine_names[row->engine[0]], report_engine_names[row->engine[1]],
 		  row->bytes[0], row->bytes[1], (uint64_t)(row->age_ns / NSEC_PER_MSEC),

@@ -129,7 +129,7 @@ struct conn {
 	 * socket is asked for only where it is told on. */
 	struct ip_endpoint client, local, peer;
 	bool is_local_known;
-	struct sniff *sniff; /* while sniffing, once bytes have come */
+	struct sniff *sniff; /* once bytes have come; its ALPN is shown to the end */
 	char name[64];       /* sniffed, cut */
 	bool is_sniff_counted, is_source_counted;
 	bool wants_header; /* a PROXY header is still to come */

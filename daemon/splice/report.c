@@ -100,6 +100,10 @@ void report_flow(const struct conn *conn, struct splice_flow_row *ret_row)
 
 	copy_name(row.listener, sizeof(row.listener), conn->listener->state->name);
 	copy_name(row.name, sizeof(row.name), conn->name);
+	if (conn->sniff) {
+		copy_name(row.alpn, sizeof(row.alpn), conn->sniff->alpn);
+		row.has_ech = conn->sniff->has_ech;
+	}
 	if (conn->backend)
 		copy_name(row.backend, sizeof(row.backend), conn->backend->state->name);
 	if (conn->server) {

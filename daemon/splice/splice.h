@@ -131,7 +131,8 @@ struct splice_flow_row {
 	uint32_t acceptor;
 	char listener[SPLICE_NAME_BYTES], backend[SPLICE_NAME_BYTES], server[SPLICE_NAME_BYTES];
 	struct ip_endpoint client, upstream;
-	char name[64]; /* sniffed */
+	char name[64], alpn[64]; /* sniffed; what ALPN offers, for display */
+	bool has_ech;            /* then `name` is the outer one */
 	const char *state;
 	enum splice_engine engine[2]; /* from client, from server */
 	uint64_t bytes[2];

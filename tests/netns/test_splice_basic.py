@@ -453,7 +453,7 @@ engine = {engine}
         names = {name for name, _ in daemon.metrics()}
         assert not {f"sluice_{name}" for name in FAMILIES} - names
         bytes_in = len(b"GET / HTTP/1.1\r\nHost: some.example\r\n\r\n") * 50
-        daemon.wait_log(rf"listener=web client={CLIENT}:\d+ name=some.example backend=app server=one "
+        daemon.wait_log(rf"listener=web client={CLIENT}:\d+ name=some.example alpn=- backend=app server=one "
                         rf"upstream={SERVER}:8000 engine=\S+ bytes={bytes_in},\d+ .* end=\"closed\"")
         assert daemon.metric("sluice_splice_bytes_total") > bytes_in
         listener, = daemon.ctl("show", "listeners")["listeners"]
