@@ -12,9 +12,9 @@
 #include <sched.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <time.h>
 
 #include "kern/splice_maps_internal.h"
+#include "util/clock.h"
 #include "util/macros.h"
 
 /*
@@ -38,7 +38,7 @@ struct way {
 
 struct test {
 	struct splice_maps *maps;
-	uint64_t late_ns; /* by spent_ns() */
+	uint64_t late_ns; /* by clock_thread_cpu_ns() */
 	int fd[N_SOCKETS];
 	struct way way[2];
 };
@@ -48,18 +48,9 @@ static uint8_t pattern(uint64_t i)
 	return (uint8_t)(i * 151 + (i >> 8) * 7);
 }
 
-/* CPU time of this thread. */
-static uint64_t spent_ns(void)
-{
-	struct timespec ts;
-
-	(void)clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts);
-	return (uint64_t)ts.tv_sec * NSEC_PER_SEC + (uint64_t)ts.tv_nsec;
-}
-
 static bool is_late(const struct test *test)
 {
-	return spent_ns() > test->late_ns;
+	return clock_thread_cpu_ns() > test->late_ns;
 }
 
 /* --- Connections -------------------------------------------------------------------------------
@@ -362,9 +353,9 @@ static int wait_blocked(const struct test *test, const struct way *way)
 		if (splice_taken(way->sink, way->sink_base, &taken) < 0)
 			return -EIO;
 		if (taken != before || taken == 0)
-			since_ns = spent_ns();
+			since_ns = clock_thread_cpu_ns();
 		(void)sched_yield();
-	} while (spent_ns() - since_ns < NSEC_PER_MSEC);
+	} while (clock_thread_cpu_ns() - since_ns < NSEC_PER_MSEC);
 	/* The test means something only if the kernel had to stop. */
 	return taken < splice_redirected(way->flow) ? 0 : -ENOTSUP;
 }
@@ -445,7 +436,7 @@ int splice_selftest(const char **ret_what)
 	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(checks); i++) {
 		what = checks[i].name;
 		r = connect_both(&test);
-		test.late_ns = spent_ns() + PATIENCE_NS;
+		test.late_ns = clock_thread_cpu_ns() + PATIENCE_NS;
 		if (r == 0)
 			r = checks[i].fn(&test);
 		close_all(&test);
