@@ -160,7 +160,8 @@ extern const struct conf_choice conf_choices_huge_pages[], conf_choices_mode[],
 	  "connection that makes it more is ended.", \
 	  .min = 1048576, .max = 1ULL << 40, CONF_IN_DAEMON(max_parked_bytes)) \
 	K(DAEMON, max_parked_per_flow, BYTES, LIVE, "2MiB", \
-	  "The same of one connection.", \
+	  "Bytes of one connection that may wait so. One that has more is no longer spliced but " \
+	  "relayed in user space, and goes on.", \
 	  .min = 65536, .max = 1ULL << 30, CONF_IN_DAEMON(max_parked_per_flow_bytes)) \
 	K(DAEMON, flow_log, COUNT, LIVE, "off", \
 	  "Every how many connections of an acceptor one is logged at its end. 1: all.", \
