@@ -477,8 +477,12 @@ int main(int argc, char **argv)
 	open_plane(&plane);
 	serve(&plane);
 	splice_free(plane.splice);
-	for (uint32_t i = 0; i < plane.n_listens; i++)
+	for (uint32_t i = 0; i < plane.n_listens; i++) {
 		reuseport_group_free(plane.pairs[i].group);
+		listener_state_unref(plane.pairs[i].listener_state);
+		backend_state_unref(plane.pairs[i].backend_state);
+		server_state_unref(plane.pairs[i].server_state);
+	}
 	splice_maps_free(plane.maps);
 	return 0;
 }
