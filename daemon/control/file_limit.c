@@ -112,5 +112,7 @@ uint32_t file_limit_conns(const struct conf *conf, const struct plan *plan, uint
 			(unsigned long long)possible,
 			(unsigned long long)(needed +
 					     wanted * 2 * PIPES_DIVISOR / (PIPES_DIVISOR - 1) + 1));
-	return (uint32_t)MAX(MIN(possible, wanted), n_acceptors);
+	/* And one for each acceptor, whom a listener's own limit turns away: for that it has to be
+	 * accepted. Where descriptors are short nobody gets so far. */
+	return (uint32_t)MAX(MIN(possible, wanted + n_acceptors), n_acceptors);
 }

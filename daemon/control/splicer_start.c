@@ -141,9 +141,7 @@ int splicer_start(struct splicer *splicer, const struct conf *conf, const struct
 	for (uint32_t i = 0; i < splicer->n_acceptors; i++)
 		cpus[i] = splicer->acceptors[i].cpu;
 	options.n_acceptors = splicer->n_acceptors;
-	/* And one for each acceptor, whom a listener's own limit turns away: for that it has to be
-	 * accepted. */
-	options.max_conns = splicer->max_conns + splicer->n_acceptors;
+	options.max_conns = splicer->max_conns;
 	options.maps = splicer->maps;
 	options.sockops = splicer->sockops_is_on ? splicer->sockops : NULL;
 	r = splice_new(&options, &splicer->splice);

@@ -497,8 +497,9 @@ CASES = {
                     "splice_fallbacks close_wait": 1}),
     "resources": ("", "", short_of_ports, REACHED | refused_for("resources")),
     "no_slot": ("engine = sockmap\nmax_connections = 16\n", "", many_on_one_cpu,
-                {"listener_connections": 17, "backend_connections": 16, "splice_promotions": 16,
-                 "splice_fallbacks no_slot": 8} | refused_for("limit")),
+                # 9 places each: 16, and one for each acceptor to turn somebody away
+                {"listener_connections": 17, "backend_connections": 16, "splice_promotions": 18,
+                 "splice_fallbacks no_slot": 7} | refused_for("limit")),
     "no port": ("", f"server = one {SERVER}:8000\nserver = two {SERVER}:8002\n", one_has_no_port,
                 {"listener_connections": 1, "backend_connections": 2}),
     "promoted": ("engine = auto\n", "", many_messages, REACHED | {"splice_promotions": 2}),
