@@ -274,16 +274,28 @@ static __always_inline void begin(struct __sk_buff *skb, struct splice_flow *flo
 	flow->has_next = 1;
 }
 
+struct trimming {
+	struct __sk_buff *skb;
+	__u32 n; /* still to be taken off */
+};
+
+/* A callback and not a loop: the verifier would walk every round of it, for seconds. */
+static long trim_some(__u32 i __attribute__((unused)), struct trimming *trimming)
+{
+	__u32 now = trimming->n < TRIM_BYTES ? trimming->n : TRIM_BYTES;
+
+	if (now == 0 || bpf_skb_adjust_room(trimming->skb, -(__s32)now, 0, 0) < 0)
+		return 1;
+	trimming->n -= now;
+	return 0;
+}
+
 static __always_inline bool trim(struct __sk_buff *skb, __u32 n)
 {
-	for (int i = 0; i < TRIMS_MAX && n; i++) {
-		__u32 now = n < TRIM_BYTES ? n : TRIM_BYTES;
+	struct trimming trimming = {.skb = skb, .n = n};
 
-		if (bpf_skb_adjust_room(skb, -(__s32)now, 0, 0) < 0)
-			return false;
-		n -= now;
-	}
-	return n == 0;
+	bpf_loop(TRIMS_MAX, trim_some, &trimming, 0);
+	return trimming.n == 0;
 }
 
 /*
