@@ -20,9 +20,15 @@
 /*
  * Of the thread's CPU time, for one check. Each waits by looking, so that a kernel that does not
  * answer uses it up; on a machine that is busy, as at boot, time passes and proves nothing: with
- * ten runnable threads per CPU a check of 10 ms took 1.6 s.
+ * ten runnable threads per CPU a check of 10 ms took 1.6 s. But between two looks the others have
+ * their turn, so that there 500 ms of CPU time may be minutes: the start does not wait so long.
  */
-#define PATIENCE_NS (500 * NSEC_PER_MSEC)
+#define PATIENCE_NS      (500 * NSEC_PER_MSEC)
+#define PATIENCE_WALL_NS (5 * NSEC_PER_SEC)
+
+/* A sink that takes nothing for so many looks, and so long, is blocked. */
+#define BLOCKED_LOOKS 16
+#define BLOCKED_NS    NSEC_PER_MSEC
 
 enum { CLIENT, A, B, SERVER, N_SOCKETS };
 
@@ -38,7 +44,7 @@ struct way {
 
 struct test {
 	struct splice_maps *maps;
-	uint64_t late_ns; /* by clock_thread_cpu_ns() */
+	uint64_t late_cpu_ns, late_ns;
 	int fd[N_SOCKETS];
 	struct way way[2];
 };
@@ -50,7 +56,7 @@ static uint8_t pattern(uint64_t i)
 
 static bool is_late(const struct test *test)
 {
-	return clock_thread_cpu_ns() > test->late_ns;
+	return clock_thread_cpu_ns() > test->late_cpu_ns || clock_now_ns() > test->late_ns;
 }
 
 /* --- Connections -------------------------------------------------------------------------------
@@ -345,6 +351,7 @@ static int check_toggling(struct test *test)
 static int wait_blocked(const struct test *test, const struct way *way)
 {
 	uint64_t taken = 0, before, since_ns = 0;
+	unsigned n_looks = 0;
 
 	do {
 		before = taken;
@@ -352,10 +359,12 @@ static int wait_blocked(const struct test *test, const struct way *way)
 			return -ETIMEDOUT;
 		if (splice_taken(way->sink, way->sink_base, &taken) < 0)
 			return -EIO;
-		if (taken != before || taken == 0)
-			since_ns = clock_thread_cpu_ns();
+		if (taken != before || taken == 0) {
+			since_ns = clock_now_ns();
+			n_looks = 0;
+		}
 		(void)sched_yield();
-	} while (clock_thread_cpu_ns() - since_ns < NSEC_PER_MSEC);
+	} while (++n_looks < BLOCKED_LOOKS || clock_now_ns() - since_ns < BLOCKED_NS);
 	/* The test means something only if the kernel had to stop. */
 	return taken < splice_redirected(way->flow) ? 0 : -ENOTSUP;
 }
@@ -436,7 +445,8 @@ int splice_selftest(const char **ret_what)
 	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(checks); i++) {
 		what = checks[i].name;
 		r = connect_both(&test);
-		test.late_ns = clock_thread_cpu_ns() + PATIENCE_NS;
+		test.late_cpu_ns = clock_thread_cpu_ns() + PATIENCE_NS;
+		test.late_ns = clock_now_ns() + PATIENCE_WALL_NS;
 		if (r == 0)
 			r = checks[i].fn(&test);
 		close_all(&test);
