@@ -28,8 +28,22 @@
 
 static const char *const reset_by[] = {[CLIENT] = "reset by client", [SERVER] = "reset by server"};
 
+static bool is_half_closed(const struct conn *conn)
+{
+	return conn->stream[CLIENT].fin_seen || conn->stream[SERVER].fin_seen ||
+	       conn->is_dead[CLIENT] || conn->is_dead[SERVER];
+}
+
+/* What is left to be done has half_closed_timeout from now on, however long it was silent. */
+static void begin_half_closed(struct conn *conn)
+{
+	if (conn->state == CONN_OPEN && !is_half_closed(conn))
+		conn->state_since_ns = conn->acceptor->now_ns;
+}
+
 static void mark_dead(struct conn *conn, enum conn_side side)
 {
+	begin_half_closed(conn);
 	conn->is_dead[side] = true;
 	/* Level-triggered ERR and HUP can be masked in no other way. From now on it is read
 	 * without being told to. An open connection often ends with this turn: see watch(). */
@@ -106,10 +120,12 @@ static void pump_stream(struct conn *conn, enum conn_side from)
 		acceptor_look_soon(conn);
 		break;
 	case PUMP_EOF:
-		if (conn->is_reset[from])
+		if (conn->is_reset[from]) {
 			source_failed(conn, from);
-		else
-			stream->fin_seen = true;
+			break;
+		}
+		begin_half_closed(conn);
+		stream->fin_seen = true;
 		break;
 	case PUMP_SOURCE:
 		source_failed(conn, from);
@@ -200,12 +216,6 @@ static void watch(struct conn *conn)
 		else
 			acceptor_watch(conn, side, wanted_events(conn, side));
 	}
-}
-
-static bool is_half_closed(const struct conn *conn)
-{
-	return conn->stream[CLIENT].fin_seen || conn->stream[SERVER].fin_seen ||
-	       conn->is_dead[CLIENT] || conn->is_dead[SERVER];
 }
 
 /* UINT64_MAX: never. */
@@ -372,8 +382,6 @@ void conn_on_event(struct conn *conn, enum conn_side side, uint32_t events)
 
 	if (events & (EPOLLERR | EPOLLHUP)) {
 		mark_dead(conn, side);
-		if (!is_half_closed(conn))
-			conn->state_since_ns = conn->acceptor->now_ns;
 		streams = BOTH;
 	}
 	if (events & EPOLLRDHUP)

@@ -337,6 +337,43 @@ static void test_whatever_comes_someone_will_look_again(void **state)
 	assert_true(n_steps > 5000);
 }
 
+/* --- Time ----------------------------------------------------------------------------------------
+ */
+
+static void advance(struct conn *conn, uint64_t ns)
+{
+	acceptor.now_ns += ns;
+	if (conn->timer.deadline_ns <= acceptor.now_ns)
+		conn_on_timeout(conn);
+}
+
+/* The half-closed time begins with the end of a side, not with the last byte before it. */
+static void test_an_end_after_silence_has_its_time(void **state)
+{
+	static const struct {
+		uint32_t events;
+		enum pump says;
+	} ends[] = {{EPOLLRDHUP, PUMP_EOF}, {EPOLLERR | EPOLLHUP, PUMP_FULL}};
+
+	for (unsigned i = 0; i < ARRAY_SIZE(ends); i++) {
+		struct conn *conn = open_fake(PUMP_EMPTY, PUMP_EMPTY);
+
+		listener.idle_timeout_ns = 3600 * NSEC_PER_SEC;
+		listener.half_closed_timeout_ns = 60 * NSEC_PER_SEC;
+		is_drained = false; /* the server takes nothing for a while */
+		advance(conn, 600 * NSEC_PER_SEC);
+		says[CLIENT] = ends[i].says;
+		conn_on_event(conn, CLIENT, ends[i].events);
+		assert_true(timer_is_armed(&conn->timer));
+		advance(conn, 59 * NSEC_PER_SEC);
+		assert_int_equal(conn->state, CONN_OPEN);
+		advance(conn, 2 * NSEC_PER_SEC);
+		assert_int_equal(conn->state, CONN_CLOSED);
+		assert_string_equal(conn->how, "half-closed for too long");
+		close_conn(conn);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -344,6 +381,7 @@ int main(void)
 		cmocka_unit_test(test_what_comes_of_one_side_leaves_the_order_of_the_other),
 		cmocka_unit_test(test_what_comes_of_one_side_leaves_the_end_of_the_other),
 		cmocka_unit_test(test_whatever_comes_someone_will_look_again),
+		cmocka_unit_test(test_an_end_after_silence_has_its_time),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
