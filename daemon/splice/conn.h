@@ -135,7 +135,7 @@ struct conn {
 	bool wants_header; /* a PROXY header is still to come */
 	uint32_t n_tried;
 	uint16_t tried[8];       /* servers of the backend that failed */
-	bool is_short;           /* waits for a file descriptor, or a port, to connect with … */
+	bool is_short;           /* waits for a file descriptor to connect with … */
 	uint64_t short_since_ns; /* … since when it first did */
 	bool is_logged;
 	bool is_kept_out; /* the maps refused it once */

@@ -176,28 +176,51 @@ static bool is_ours(int error)
 	return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM;
 }
 
+static bool has_waited(struct conn *conn)
+{
+	const uint64_t now_ns = conn->acceptor->now_ns;
+
+	if (conn->short_since_ns == 0)
+		conn->short_since_ns = now_ns;
+	return now_ns - conn->short_since_ns >= conn->backend->connect_timeout_ns;
+}
+
+/* Has no server meanwhile, and no socket to one. */
+static void retry_later(struct conn *conn)
+{
+	drop_server(conn);
+	conn->n_tried--;
+	if (!conn->is_watched[CLIENT])
+		acceptor_watch(conn, CLIENT, 0);
+	timers_arm(&conn->acceptor->timers, &conn->timer, conn->acceptor->now_ns + RETRY_NS);
+}
+
 /*
  * It waits, as those do that are not accepted meanwhile: they would only take what it needs. For no
  * longer than a server may.
  */
 static void wait_for_room(struct conn *conn)
 {
-	struct acceptor *acceptor = conn->acceptor;
-
-	drop_server(conn);
-	conn->n_tried--;
-	if (conn->short_since_ns == 0)
-		conn->short_since_ns = acceptor->now_ns;
-	if (acceptor->now_ns - conn->short_since_ns >= conn->backend->connect_timeout_ns) {
+	if (has_waited(conn)) {
 		conn_reject(conn, SPLICE_REJECT_RESOURCES);
 		return;
 	}
 	conn->is_short = true;
-	acceptor->n_short++;
-	accept_pause(acceptor);
-	if (!conn->is_watched[CLIENT])
-		acceptor_watch(conn, CLIENT, 0);
-	timers_arm(&acceptor->timers, &conn->timer, acceptor->now_ns + RETRY_NS);
+	conn->acceptor->n_short++;
+	accept_pause(conn->acceptor);
+	retry_later(conn);
+}
+
+/* A local server whose queue is full says so, where TCP's drops the SYN: it is as slow, no worse,
+ * and nobody else's business. */
+static void wait_for_queue(struct conn *conn)
+{
+	if (!has_waited(conn)) {
+		retry_later(conn);
+		return;
+	}
+	conn->short_since_ns = 0; /* the next server's */
+	failed(conn);
 }
 
 /* 0: connected. -EINPROGRESS. -errno. */
@@ -251,7 +274,7 @@ static void try_next(struct conn *conn)
 	conn->tried[conn->n_tried++] = (uint16_t)i;
 	conn->state_since_ns = acceptor->now_ns;
 	r = begin_connect(conn);
-	if (!is_ours(-r))
+	if (!is_ours(-r) && r != -EAGAIN)
 		backend_tried(conn->backend, conn->server);
 	if (r == 0) {
 		connected(conn);
@@ -260,6 +283,8 @@ static void try_next(struct conn *conn)
 		acceptor_watch(conn, SERVER, EPOLLOUT);
 	} else if (is_ours(-r)) {
 		wait_for_room(conn);
+	} else if (r == -EAGAIN) {
+		wait_for_queue(conn);
 	} else if (r == -EADDRNOTAVAIL) {
 		/* Every port from here to that server is taken: no fault of its, no want of
 		 * others. */
@@ -319,6 +344,8 @@ void connecting_on_timeout(struct conn *conn)
 	if (conn->is_short) {
 		conn->is_short = false;
 		conn->acceptor->n_short--;
+	}
+	if (conn->fd[SERVER] < 0) { /* it has waited for what was short */
 		try_next(conn);
 		return;
 	}

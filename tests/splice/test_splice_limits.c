@@ -30,6 +30,21 @@ int __wrap_accept4(int fd, struct sockaddr *address, socklen_t *len, int flags)
 	return -1;
 }
 
+/* What their connect() says; the test's own sockets block. */
+static _Atomic int connect_error;
+
+int __real_connect(int fd, const struct sockaddr *address, socklen_t len);
+int __wrap_connect(int fd, const struct sockaddr *address, socklen_t len);
+int __wrap_connect(int fd, const struct sockaddr *address, socklen_t len)
+{
+	int error = fcntl(fd, F_GETFL) & O_NONBLOCK ? atomic_load(&connect_error) : 0;
+
+	if (error == 0)
+		return __real_connect(fd, address, len);
+	errno = error;
+	return -1;
+}
+
 static void test_limits_hold_and_let_go(void **state)
 {
 	const struct {
@@ -188,6 +203,51 @@ static void test_without_one_to_connect_with_it_waits_no_longer_than_for_a_serve
 	world_close(&world);
 }
 
+/* A local server's queue is full: it is waited for, and clients of others are accepted. */
+static void test_a_full_queue_is_waited_for(void **state)
+{
+	int clients[6], server;
+
+	world_open(&world, &(struct world_options){.engine = SPLICE_COPY});
+	atomic_store(&connect_error, EAGAIN);
+	for (unsigned i = 0; i < ARRAY_SIZE(clients); i++)
+		clients[i] = world_connect(&world);
+	world_wait_u32(&world.listener->n_active, ARRAY_SIZE(clients));
+	assert_true(world_turns_while_quiet(&world, world.server_fds[0], POLLIN, 300) < 40);
+	assert_int_equal(world_counters(&world).n_accept_pauses, 0);
+	atomic_store(&connect_error, 0);
+	for (unsigned i = 0; i < ARRAY_SIZE(clients); i++)
+		peer_send(clients[i], "x", 1);
+	for (unsigned i = 0; i < ARRAY_SIZE(clients); i++) {
+		server = world_accept(&world, 0);
+		peer_expect(server, "x", 1);
+		peer_close(server);
+	}
+	for (unsigned i = 0; i < ARRAY_SIZE(clients); i++) {
+		peer_expect_eof(clients[i]);
+		peer_close(clients[i]);
+	}
+	assert_int_equal(atomic_load(&world.servers[0]->n_failures), 0);
+	world_close(&world);
+}
+
+/* One that stays full is a failure like one that does not answer. */
+static void test_a_full_queue_is_waited_for_no_longer_than_an_answer(void **state)
+{
+	int client;
+
+	world_open(&world, &(struct world_options){.engine = SPLICE_COPY,
+						   .connect_timeout_ns = 300 * NSEC_PER_MSEC});
+	atomic_store(&connect_error, EAGAIN);
+	client = world_connect(&world);
+	world_wait_rejected(&world, SPLICE_REJECT_NO_BACKEND, 1);
+	atomic_store(&connect_error, 0);
+	peer_expect_reset(client);
+	peer_close(client);
+	assert_int_equal(atomic_load(&world.servers[0]->n_failures), 1);
+	world_close(&world);
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
@@ -198,6 +258,8 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_without_one_to_connect_with_it_waits_and_goes_on),
 		cmocka_unit_test(
 			test_without_one_to_connect_with_it_waits_no_longer_than_for_a_server),
+		cmocka_unit_test(test_a_full_queue_is_waited_for),
+		cmocka_unit_test(test_a_full_queue_is_waited_for_no_longer_than_an_answer),
 	};
 
 	if (argc > 1)
