@@ -33,6 +33,7 @@ struct life {
 	sd_event_source *watchdog_timer;
 	sd_event_source *drain_timer;
 	uint64_t drain_until_ns; /* then what is left of connections is reset */
+	uint64_t told_left_ns;   /* when systemd was last told how many are left */
 	uint64_t n_killed_before_drain;
 	struct topo topo; /* allowed CPUs as last told */
 	uint64_t watchdog_ns;

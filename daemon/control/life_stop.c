@@ -6,7 +6,6 @@
  */
 #include <errno.h>
 #include <stdlib.h>
-#include <string.h>
 #include <systemd/sd-daemon.h>
 
 #include "control/life_internal.h"
@@ -19,18 +18,16 @@
 /* Connections end within 20 ms of their deadline; an acceptor that hangs is not waited for. */
 #define LOOK_NS  (20 * NSEC_PER_MSEC)
 #define GRACE_NS NSEC_PER_SEC
+#define TELL_NS  NSEC_PER_SEC
 
-/* Once a second at most, and whenever nothing else is new: systemd shows it. */
-static void tell_what_is_left(struct life *life, uint32_t n_left)
+/* Once a second, whether or not it is news: what systemd shows, and how long it waits from now. */
+static void tell_what_is_left(struct life *life, uint32_t n_left, uint64_t now_ns)
 {
-	char text[64];
-
-	(void)snprintf(text, sizeof(text), "stopping, %u connection%s left", n_left,
-		       n_left == 1 ? "" : "s");
-	if (strcmp(text, life->last_status) == 0)
+	if (life->told_left_ns && now_ns - life->told_left_ns < TELL_NS)
 		return;
-	(void)snprintf(life->last_status, sizeof(life->last_status), "%s", text);
-	(void)sd_notifyf(0, "STATUS=%s\nEXTEND_TIMEOUT_USEC=%llu", text,
+	life->told_left_ns = now_ns;
+	(void)sd_notifyf(0, "STATUS=stopping, %u connection%s left\nEXTEND_TIMEOUT_USEC=%llu",
+			 n_left, n_left == 1 ? "" : "s",
 			 (unsigned long long)((GRACE_NS + 10 * NSEC_PER_SEC) / NSEC_PER_USEC));
 }
 
@@ -55,7 +52,7 @@ static int on_drain(sd_event_source *source, uint64_t usec, void *arg)
 		log_warning("connections that did not end when they were reset are left behind");
 		return sd_event_exit(life->event, EXIT_SUCCESS);
 	}
-	tell_what_is_left(life, splicer_n_conns(life->splicer));
+	tell_what_is_left(life, splicer_n_conns(life->splicer), now_ns);
 	return sd_event_source_set_time_relative(source, LOOK_NS / NSEC_PER_USEC);
 }
 

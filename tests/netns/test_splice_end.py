@@ -60,6 +60,25 @@ def test_drain_resets_what_is_left(net, engine):
     pairs.close()
 
 
+def test_systemd_waits_as_long_as_the_drain(net):
+    """Told again and again, though nothing changes: TimeoutStopSec= is 30 s, a drain may be longer."""
+    bench = SpliceBench(net)
+    subject = Sluiced(bench, "copy", daemon="drain_timeout = 600s")
+    pairs = Pairs(bench, 1)
+    subject.daemon.signal(signal.SIGTERM)
+
+    def extensions():
+        return [at for at, line in subject.daemon.notified
+                if line.startswith("EXTEND_TIMEOUT_USEC=")]
+
+    wait_for(lambda: len(extensions()) >= 3, "it asks for more time, again and again")
+    at = extensions()
+    assert at[2] - at[0] < 5
+    assert subject.daemon.status().endswith("1 connection left")
+    pairs.close()
+    assert subject.daemon.wait(5) == 0
+
+
 @pytest.mark.parametrize("engine", ENGINES)
 def test_the_second_signal_does_not_wait(net, engine):
     bench = SpliceBench(net)
