@@ -368,6 +368,9 @@ void conn_open(struct conn *conn)
 	conn->state = CONN_OPEN;
 	conn->state_since_ns = conn->acceptor->now_ns;
 	timers_disarm(&conn->acceptor->timers, &conn->timer);
+	/* The first bytes: user space has read them, and from now on they are forwarded. */
+	counter_add(&conn->acceptor->counters.n_bytes[SPLICE_COPY],
+		    conn->stream[CLIENT].n_received);
 	for (enum conn_side from = CLIENT; from <= SERVER; from++) {
 		conn->stream[from].engine = engine;
 		conn->stream[from].last_ns = conn->acceptor->now_ns;

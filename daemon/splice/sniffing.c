@@ -115,7 +115,6 @@ static bool read_early(struct conn *conn)
 	if (n > 0) {
 		stream->held->end = (uint32_t)n;
 		stream->n_received = (uint64_t)n;
-		counter_add(&conn->acceptor->counters.n_bytes[SPLICE_COPY], (uint64_t)n);
 		return true;
 	}
 	pool_put(&conn->acceptor->pool, TAKE_PTR(stream->held));

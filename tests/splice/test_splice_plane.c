@@ -33,6 +33,7 @@ static void test_a_request_in_single_bytes_is_forwarded_once(void **state)
 		peer_send(client, REQUEST + i, 1);
 	server = world_accept(&world, 0);
 	peer_expect(server, REQUEST, strlen(REQUEST));
+	assert_int_equal(world_counters(&world).n_bytes[SPLICE_COPY], strlen(REQUEST));
 	peer_ping(client, server);
 	peer_end_pair(client, server);
 	for (unsigned i = 0; i < SPLICE_TIME_BUCKETS; i++)
