@@ -130,6 +130,13 @@ static int on_connected(sd_event_source *source, int fd, uint32_t revents, void 
 	return 0;
 }
 
+/* Our want of descriptors, memory or ports says nothing about the server. */
+static bool is_ours(int error)
+{
+	return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM ||
+	       error == EADDRNOTAVAIL;
+}
+
 /* A unix socket whose backlog is full (EAGAIN) is alive. */
 static void start(struct probe *probe)
 {
@@ -138,25 +145,25 @@ static void start(struct probe *probe)
 
 	probe->fd =
 		socket(server->address.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (probe->fd < 0) {
-		/* Our want of descriptors says nothing about the server. */
-		set_timer(probe, next_delay_ns(probe));
-		return;
-	}
-	if (connect(probe->fd, (const struct sockaddr *)&server->address, server->address_len) < 0)
+	if (probe->fd < 0)
 		r = -errno;
-	if (r == -EINPROGRESS)
+	else if (connect(probe->fd, (const struct sockaddr *)&server->address,
+			 server->address_len) < 0)
+		r = -errno;
+	if (r == -EINPROGRESS) {
 		r = sd_event_add_io(probe->health->event, &probe->io, probe->fd, EPOLLOUT,
 				    on_connected, probe);
-	else if (r == -EAGAIN || r == 0)
-		finish(probe, NULL);
-	else
-		finish(probe, strerror(-r));
-	if (probe->io)
-		set_timer(probe, probe->timeout_ns);
-	else if (r < 0 && probe->fd >= 0) {
+		if (r >= 0) {
+			set_timer(probe, probe->timeout_ns);
+			return;
+		}
+		r = -ENOMEM;
+	}
+	if (is_ours(-r)) {
 		close_probe(probe);
 		set_timer(probe, next_delay_ns(probe));
+	} else {
+		finish(probe, r == 0 || r == -EAGAIN ? NULL : strerror(-r));
 	}
 }
 
@@ -266,6 +273,8 @@ static void drop_unwanted(struct health *health)
 			continue;
 		}
 		*link = probe->next;
+		/* What the last check said is no longer news. */
+		atomic_store_explicit(&probe->server->is_up, true, memory_order_relaxed);
 		free_probe(probe);
 	}
 }

@@ -123,9 +123,6 @@ static int make_servers(const struct conf_backend *conf, const struct backend_co
 
 		if (!state)
 			return -ENOMEM;
-		/* Nothing checks it any more: what the last check said is no longer news. */
-		if (conf->health_check == CONF_HEALTH_OFF)
-			atomic_store_explicit(&state->is_up, true, memory_order_relaxed);
 		backend->servers[i].state = state;
 		backend->servers[i].weight = (uint16_t)servers[i].weight;
 		backend->n_servers++;
