@@ -20,6 +20,7 @@ import contextlib
 import json
 import os
 import re
+import select
 import socket
 import subprocess
 import tempfile
@@ -367,13 +368,17 @@ class Pairs:
                      "the kernel moves them")
 
     def is_refused(self):
-        """A new one. (One that is not is ended at both ends.)"""
+        """A new one. (One that is not is ended at both ends, or reset in a queue that is closed.)"""
         with self.bench.net.inside("a"):
             try:
-                socket.create_connection((FRONT, FRONT_PORT), 5).close()
+                client = socket.create_connection((FRONT, FRONT_PORT), 5)
             except (ConnectionRefusedError, ConnectionResetError):
                 return True
-        self.listening.accept()[0].close()
+        with client:
+            told = select.select([self.listening, client], [], [], 10)[0]
+        assert told, "neither served nor reset"
+        if self.listening in told:
+            self.listening.accept()[0].close()
         return False
 
     def sockets(self):
