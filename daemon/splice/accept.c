@@ -16,6 +16,9 @@
 #define ACCEPTS_PER_TURN 64
 #define PAUSE_NS         (100 * NSEC_PER_MSEC)
 
+/* Twice what a queue of ours holds (control/listening.c). */
+#define ACCEPTS_OF_QUEUE 8192
+
 /* --- Pausing -------------------------------------------------------------------------------------
  */
 
@@ -234,8 +237,9 @@ void accept_turn(struct acceptor *acceptor, struct listening *listening)
 
 void accept_all(struct acceptor *acceptor, struct listening *listening)
 {
-	while (accept_one(acceptor, listening))
-		;
+	for (unsigned i = 0; i < ACCEPTS_OF_QUEUE; i++)
+		if (!accept_one(acceptor, listening))
+			return;
 }
 
 /* --- The end -------------------------------------------------------------------------------------

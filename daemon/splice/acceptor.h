@@ -172,7 +172,7 @@ void accept_watch(struct acceptor *acceptor, struct listening *listening);
 /* For a while, since something is short. */
 void accept_pause(struct acceptor *acceptor);
 void accept_resume(struct acceptor *acceptor);
-/* Takes what is queued. */
+/* Takes what is queued; bounded, for more may come meanwhile, and an error may stay. */
 void accept_all(struct acceptor *acceptor, struct listening *listening);
 
 /* A connection has ended: limits, lists, and its memory at the end of the turn. */

@@ -147,6 +147,21 @@ static void test_whatever_is_short_accepting_waits(void **state)
 	}
 }
 
+/* A security module says so before it looks at the queue, and says it each time. */
+static void test_an_error_that_stays_keeps_no_listener(void **state)
+{
+	int client;
+
+	world_open(&world, &(struct world_options){.engine = SPLICE_COPY});
+	atomic_store(&accept_error, EPERM);
+	client = world_connect(&world);
+	assert_int_equal(splice_remove_listener(world.splice, world.listener->number), 0);
+	atomic_store(&accept_error, 0);
+	peer_expect_reset(client);
+	peer_close(client);
+	world_close(&world);
+}
+
 /* One descriptor: for the client, and none to connect with. */
 static int connect_with_one_left(struct rlimit *ret_before)
 {
@@ -255,6 +270,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_too_many_for_the_plane_wait_in_the_queue),
 		cmocka_unit_test(test_without_file_descriptors_accepting_waits_and_goes_on),
 		cmocka_unit_test(test_whatever_is_short_accepting_waits),
+		cmocka_unit_test(test_an_error_that_stays_keeps_no_listener),
 		cmocka_unit_test(test_without_one_to_connect_with_it_waits_and_goes_on),
 		cmocka_unit_test(
 			test_without_one_to_connect_with_it_waits_no_longer_than_for_a_server),
