@@ -444,25 +444,41 @@ void conn_on_timeout(struct conn *conn)
 /* --- The end -------------------------------------------------------------------------------------
  */
 
-/* Was something received that will never be delivered? (A refused client's bytes do not count.) */
+static bool is_local(const struct conn *conn, enum conn_side side)
+{
+	return side == CLIENT ? conn->peer.family == 0 :
+				conn->server && conn->server->address.ss_family == AF_UNIX;
+}
+
+/* Of what the sink's TCP has been given: the far end has not acknowledged some of it. (A local one
+ * has it in its own queue.) */
+static bool is_unacked(const struct conn *conn, enum conn_side from)
+{
+	const enum conn_side to = conn_other(from);
+	const uint32_t n_fin = conn->stream[from].fin_sent;
+
+	return !is_local(conn, to) && socket_unacked(conn->fd[to]) > n_fin;
+}
+
 /*
  * Bytes of a stream that we took and did not deliver, though we could have. Not those that a sink
  * refused by its reset, nor those that a source's own reset has overtaken: these two would have
- * lost them without us.
+ * lost them without us. (A refused client's bytes do not count.) RST takes what waits to be sent.
  */
-static bool is_stream_lost(const struct conn *conn, enum conn_side from)
+static bool is_stream_lost(const struct conn *conn, enum conn_side from, bool by_reset)
 {
 	const struct stream *stream = &conn->stream[from];
 
 	if (conn->is_dead[conn_other(from)] || (conn->is_dead[from] && !stream->fin_seen))
 		return false;
-	return stream->is_cut || stream->engine->parked(conn, from) > 0;
+	return stream->is_cut || stream->engine->parked(conn, from) > 0 ||
+	       (by_reset && is_unacked(conn, from));
 }
 
-static bool is_truncated(const struct conn *conn)
+static bool is_truncated(const struct conn *conn, bool by_reset)
 {
 	return conn->state == CONN_OPEN &&
-	       (is_stream_lost(conn, CLIENT) || is_stream_lost(conn, SERVER));
+	       (is_stream_lost(conn, CLIENT, by_reset) || is_stream_lost(conn, SERVER, by_reset));
 }
 
 static void let_go(struct conn *conn)
@@ -487,7 +503,7 @@ static void end(struct conn *conn, const char *how, bool by_reset)
 	if (conn->state == CONN_CLOSED)
 		return;
 	conn->how = how;
-	if (is_truncated(conn))
+	if (is_truncated(conn, by_reset))
 		counter_add(&counters->n_truncations, 1);
 	report_record(conn);
 	let_go(conn);

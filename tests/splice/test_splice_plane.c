@@ -382,6 +382,51 @@ static void test_drain_lets_finish_then_resets(void **state)
 	world_close(&world);
 }
 
+/* It has all been given to TCP, and the reset takes from there what the far end had no room for. */
+static void test_what_a_reset_takes_from_tcp_is_counted(void **state)
+{
+	const int small = 4096;
+	uint64_t until_ns = clock_now_ns() + WORLD_WAIT_MS * NSEC_PER_MSEC;
+	int client, server;
+
+	world_open(&world, &(struct world_options){.engine = SPLICE_COPY});
+	assert_int_equal(
+		setsockopt(world.server_fds[0], SOL_SOCKET, SO_RCVBUF, &small, sizeof(small)), 0);
+	world_pair(&world, &client, &server);
+	peer_send_pattern(client, 1, 0, 30000);
+	while (world_counters(&world).n_bytes[SPLICE_COPY] < 30000)
+		assert_true(clock_now_ns() < until_ns);
+	peer_send(server, "x", 1); /* when it has arrived the turn is over */
+	peer_expect(client, "x", 1);
+	assert_int_equal(world_counters(&world).parked_bytes, 0);
+	splice_drain(world.splice, 1);
+	peer_expect_reset(client);
+	world_wait_no_conns(&world);
+	assert_int_equal(world_counters(&world).n_truncations, 1);
+	peer_close(client);
+	peer_close(server);
+	world_close(&world);
+}
+
+/* Nothing is missing: the far end has it all. */
+static void test_a_reset_that_takes_nothing_is_no_truncation(void **state)
+{
+	int client, server;
+
+	world_open(&world, &(struct world_options){.engine = SPLICE_COPY});
+	world_pair(&world, &client, &server);
+	peer_ping(client, server);
+	peer_finish(client);
+	peer_expect_eof(server);
+	splice_drain(world.splice, 1);
+	peer_expect_reset(client);
+	world_wait_no_conns(&world);
+	assert_int_equal(world_counters(&world).n_truncations, 0);
+	peer_close(client);
+	peer_close(server);
+	world_close(&world);
+}
+
 static void test_a_local_listener_is_shared(void **state)
 {
 	int clients[20], servers[20];
@@ -481,6 +526,8 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_a_removed_listener_loses_nobody_in_its_queue),
 		cmocka_unit_test(test_an_acceptor_out_of_service_takes_no_new_ones),
 		cmocka_unit_test(test_drain_lets_finish_then_resets),
+		cmocka_unit_test(test_what_a_reset_takes_from_tcp_is_counted),
+		cmocka_unit_test(test_a_reset_that_takes_nothing_is_no_truncation),
 		cmocka_unit_test(test_a_local_listener_is_shared),
 		cmocka_unit_test(test_other_sockets_are_refused),
 		cmocka_unit_test(test_ended_connections_are_told_of),
