@@ -278,6 +278,16 @@ static int set_nonblocking(int fd)
 	return fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0 ? -errno : 0;
 }
 
+/* The acceptor's from the moment that it is in its ring. */
+static int give_socket(struct splice *splice, uint32_t acceptor, const struct command *command)
+{
+	int r = ask_one(splice, acceptor, command);
+
+	if (r == -EBUSY)
+		(void)close(command->fd);
+	return r;
+}
+
 static int add_shared(struct splice *splice, uint32_t listener, int fd)
 {
 	for (uint32_t i = 0; i < splice->n_acceptors; i++) {
@@ -289,7 +299,7 @@ static int add_shared(struct splice *splice, uint32_t listener, int fd)
 		command.fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
 		if (command.fd < 0)
 			return -errno;
-		r = ask_one(splice, i, &command);
+		r = give_socket(splice, i, &command);
 		if (r < 0)
 			return r;
 	}
@@ -315,7 +325,7 @@ int splice_add_socket(struct splice *splice, uint32_t listener, uint32_t accepto
 		(void)close(fd);
 		return r;
 	}
-	return ask_one(splice, acceptor, &command);
+	return give_socket(splice, acceptor, &command);
 }
 
 static int ask_all(struct splice *splice, const struct command *command)
