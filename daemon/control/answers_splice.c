@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Listeners, backends and connections as JSON. */
-#include <arpa/inet.h>
 #include <json-c/json.h>
 
 #include "control/answers.h"
@@ -173,30 +172,17 @@ struct json_object *answer_backends(const struct report *report)
 /* --- Connections --------------------------------------------------------------------------------
  */
 
-static const char *endpoint_text(const struct ip_endpoint *endpoint, char *buf, size_t size)
-{
-	char address[INET6_ADDRSTRLEN];
-
-	if (endpoint->family == 0)
-		return "local";
-	(void)inet_ntop(endpoint->family == 4 ? AF_INET : AF_INET6, endpoint->addr.octet, address,
-			sizeof(address));
-	(void)snprintf(buf, size, endpoint->family == 4 ? "%s:%u" : "[%s]:%u", address,
-		       endpoint->port);
-	return buf;
-}
-
 struct json_object *answer_flow(const struct splice_flow_row *row)
 {
-	char client[64], upstream[64];
+	char client[REPORT_ENDPOINT_BYTES], upstream[REPORT_ENDPOINT_BYTES];
 	const struct text texts[] = {
 		{"listener", row->listener},
-		{"client", endpoint_text(&row->client, client, sizeof(client))},
+		{"client", report_endpoint_text(&row->client, client)},
 		{"name", row->name},
 		{"alpn", row->alpn},
 		{"backend", row->backend},
 		{"server", row->server},
-		{"upstream", endpoint_text(&row->upstream, upstream, sizeof(upstream))},
+		{"upstream", report_endpoint_text(&row->upstream, upstream)},
 		{"state", row->state},
 		{"engine_in", report_engine_names[row->engine[0]]},
 		{"engine_out", report_engine_names[row->engine[1]]},

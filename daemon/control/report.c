@@ -2,6 +2,8 @@
 /* The words of a report, in one place for page, tool and journal, and its release. */
 #include "control/report.h"
 
+#include <arpa/inet.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -72,6 +74,20 @@ const char *report_verdict_action(const struct report_port *port, enum sluice_ve
 	if (strcmp(action, "fallback") == 0)
 		return port->conf->on_failure == CONF_FAIL_DROP ? "drop" : "pass";
 	return action;
+}
+
+const char *report_endpoint_text(const struct ip_endpoint *endpoint,
+				 char buf[REPORT_ENDPOINT_BYTES])
+{
+	char address[INET6_ADDRSTRLEN];
+
+	if (endpoint->family == 0)
+		return "local";
+	(void)inet_ntop(endpoint->family == 4 ? AF_INET : AF_INET6, endpoint->addr.octet, address,
+			sizeof(address));
+	(void)snprintf(buf, REPORT_ENDPOINT_BYTES, endpoint->family == 4 ? "%s:%u" : "[%s]:%u",
+		       address, endpoint->port);
+	return buf;
 }
 
 void *report_array(size_t n, size_t size)

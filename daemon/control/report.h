@@ -208,6 +208,11 @@ extern const char *const report_engine_names[SPLICE_ENGINE_N]; /* "auto", "sockm
 extern const char *const report_balance_names[];
 extern const char *const report_sniff_names[];
 
+/* "192.0.2.1:80", "[2001:db8::1]:80"; "local" of a socket that has no such address. */
+#define REPORT_ENDPOINT_BYTES 64
+const char *report_endpoint_text(const struct ip_endpoint *endpoint,
+				 char buf[REPORT_ENDPOINT_BYTES]);
+
 /*
  * A zeroed array for a report's queues, workers or ports, released by report_fini(): their counters
  * are cache lines, which calloc(3) would not align. NULL without memory; n may be 0.

@@ -9,7 +9,6 @@
  *
  * Thread: control.
  */
-#include <arpa/inet.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <sys/epoll.h>
@@ -35,19 +34,6 @@
 /* --- Lines --------------------------------------------------------------------------------------
  */
 
-static const char *endpoint_text(const struct ip_endpoint *endpoint, char *buf, size_t size)
-{
-	char address[INET6_ADDRSTRLEN];
-
-	if (endpoint->family == 0)
-		return "local";
-	(void)inet_ntop(endpoint->family == 4 ? AF_INET : AF_INET6, endpoint->addr.octet, address,
-			sizeof(address));
-	(void)snprintf(buf, size, endpoint->family == 4 ? "%s:%u" : "[%s]:%u", address,
-		       endpoint->port);
-	return buf;
-}
-
 static const char *source_of(const struct splice_flow_row *row)
 {
 	return row->by_sockops[0] || row->by_sockops[1] ? "sock_ops" : "tcp_info";
@@ -57,16 +43,16 @@ static const char *source_of(const struct splice_flow_row *row)
 static void write_line(const struct splice_flow_record *record)
 {
 	const struct splice_flow_row *row = &record->row;
-	char client[64], upstream[64];
+	char client[REPORT_ENDPOINT_BYTES], upstream[REPORT_ENDPOINT_BYTES];
 
 	log_write(LOG_LEVEL_INFO, LOG_DOMAIN,
 		  "listener=%s client=%s name=%s alpn=%s backend=%s server=%s upstream=%s "
 		  "engine=%s,%s bytes=%" PRIu64 ",%" PRIu64 " duration_ms=%" PRIu64
 		  " srtt_us=%u,%u retransmits=%u,%u tcp=%s end=\"%s\"",
-		  row->listener, endpoint_text(&row->client, client, sizeof(client)),
+		  row->listener, report_endpoint_text(&row->client, client),
 		  row->name[0] ? row->name : "-", row->alpn[0] ? row->alpn : "-",
 		  row->backend[0] ? row->backend : "-", row->server[0] ? row->server : "-",
-		  row->server[0] ? endpoint_text(&row->upstream, upstream, sizeof(upstream)) : "-",
+		  row->server[0] ? report_endpoint_text(&row->upstream, upstream) : "-",
 		  report_engine_names[row->engine[0]], report_engine_names[row->engine[1]],
 		  row->bytes[0], row->bytes[1], (uint64_t)(row->age_ns / NSEC_PER_MSEC),
 		  row->srtt_us[0], row->srtt_us[1], row->n_retransmits[0], row->n_retransmits[1],
