@@ -82,12 +82,21 @@ static void look_at(struct conn *conn, uint64_t at_ns)
 	acceptor->soon = conn;
 }
 
+static void look_within(struct conn *conn, uint64_t max_delay_ns)
+{
+	conn->soon_delay_ns = conn->soon_delay_ns == 0 ? SOON_MIN_DELAY_NS :
+							 MIN(2 * conn->soon_delay_ns, max_delay_ns);
+	look_at(conn, conn->acceptor->now_ns + conn->soon_delay_ns);
+}
+
 void acceptor_look_soon(struct conn *conn)
 {
-	conn->soon_delay_ns = conn->soon_delay_ns == 0 ?
-				      SOON_MIN_DELAY_NS :
-				      MIN(2 * conn->soon_delay_ns, SOON_MAX_DELAY_NS);
-	look_at(conn, conn->acceptor->now_ns + conn->soon_delay_ns);
+	look_within(conn, SOON_MAX_DELAY_NS);
+}
+
+void acceptor_look_later(struct conn *conn)
+{
+	look_within(conn, LATE_MAX_DELAY_NS);
 }
 
 void acceptor_look_now(struct conn *conn)

@@ -30,6 +30,8 @@
 #define ACCEPTOR_MAX_CPUS 128
 #define SOON_MIN_DELAY_NS (50 * NSEC_PER_USEC)
 #define SOON_MAX_DELAY_NS (10 * NSEC_PER_MSEC)
+/* … of what may last as long as a far end pleases. */
+#define LATE_MAX_DELAY_NS (250 * NSEC_PER_MSEC)
 
 /* Bytes that one recv of the copy engine asks for: what the sink does not take is held in one. */
 #define SCRATCH_BYTES POOL_LARGE_BYTES
@@ -148,6 +150,7 @@ void acceptor_unwatch(struct conn *conn, enum conn_side side);
 
 /* conn_on_soon() is called at conn->soon_delay_ns from now, which doubles each time; or now. */
 void acceptor_look_soon(struct conn *conn);
+void acceptor_look_later(struct conn *conn); /* the same, to a longer delay */
 void acceptor_look_now(struct conn *conn);
 void acceptor_forget_soon(struct conn *conn);
 

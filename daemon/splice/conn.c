@@ -179,7 +179,7 @@ static void settle_dead(struct conn *conn, enum conn_side dead)
 	else if (socket_unacked(conn->fd[other]) == 0)
 		conn_abort(conn, reset_by[dead]);
 	else
-		acceptor_look_soon(conn);
+		acceptor_look_later(conn);
 }
 
 /* Does it need to be ended now? */

@@ -374,6 +374,31 @@ static void test_an_end_after_silence_has_its_time(void **state)
 	}
 }
 
+/* A server that reads nothing acknowledges nothing; a thousand of these must not burn a CPU. */
+static void test_acknowledgements_are_waited_for_with_patience(void **state)
+{
+	struct conn *conn = open_fake(PUMP_EMPTY, PUMP_EMPTY);
+	uint64_t until_ns = acceptor.now_ns + 10 * NSEC_PER_SEC;
+	static const char bytes[65536];
+	unsigned n_looks = 0;
+
+	while (send(conn->fd[SERVER], bytes, sizeof(bytes), MSG_DONTWAIT) > 0)
+		;
+	says[CLIENT] = PUMP_EOF;
+	conn_on_event(conn, CLIENT, EPOLLRDHUP);
+	assert_true(conn->stream[CLIENT].fin_sent);
+	says[SERVER] = PUMP_FULL;
+	conn_on_event(conn, CLIENT, EPOLLERR | EPOLLHUP);
+	for (; acceptor.now_ns < until_ns; n_looks++) {
+		assert_int_equal(conn->state, CONN_OPEN);
+		assert_true(conn->is_soon);
+		acceptor.now_ns = conn->soon_ns;
+		conn_on_soon(conn);
+	}
+	assert_true(n_looks < 60);
+	close_conn(conn);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -382,6 +407,7 @@ int main(void)
 		cmocka_unit_test(test_what_comes_of_one_side_leaves_the_end_of_the_other),
 		cmocka_unit_test(test_whatever_comes_someone_will_look_again),
 		cmocka_unit_test(test_an_end_after_silence_has_its_time),
+		cmocka_unit_test(test_acknowledgements_are_waited_for_with_patience),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
