@@ -3,9 +3,8 @@
  * Chooses the listening socket, and so the acceptor, for a SYN; and for each connection that a
  * closing listener leaves behind (migration). One instance per group of sockets with one address.
  *
- *   1. the acceptor on the CPU that received the SYN (of several the least loaded), while its live
- *      connections are not more than 1.5 × the mean + 8: the connection's packets are then handled
- *      where they arrive
+ *   1. the acceptor on the CPU that received the SYN, while its live connections are not more than
+ *      1.5 × the mean + 8: the connection's packets are then handled where they arrive
  *   2. the least loaded acceptor of the same NUMA node
  *   3. the least loaded of all
  *   4. the kernel's hash: SK_PASS with nothing selected
@@ -87,7 +86,7 @@ static __always_inline bool is_from_this_host(struct sk_reuseport_md *ctx)
 struct choice {
 	__u64 first;
 	__u64 n_live, n_open;  /* of all */
-	__u64 own, own_live;   /* least loaded on this CPU: acceptors may share one */
+	__u64 own, own_live;   /* slot on this CPU */
 	__u64 near, near_live; /* least loaded of this node */
 	__u64 any, any_live;   /* least loaded */
 };
@@ -107,7 +106,7 @@ static __always_inline void consider(struct choice *choice, __u32 slot,
 		choice->near = slot;
 		choice->near_live = load->n_live;
 	}
-	if (load->cpu == bpf_get_smp_processor_id() && load->n_live < choice->own_live) {
+	if (load->cpu == bpf_get_smp_processor_id()) {
 		choice->own = slot;
 		choice->own_live = load->n_live;
 	}
@@ -153,7 +152,6 @@ int sluice_reuseport(struct sk_reuseport_md *ctx)
 	struct choice choice = {.own = SPLICE_NONE,
 				.near = SPLICE_NONE,
 				.any = SPLICE_NONE,
-				.own_live = SPLICE_NONE,
 				.near_live = SPLICE_NONE,
 				.any_live = SPLICE_NONE};
 
@@ -161,7 +159,7 @@ int sluice_reuseport(struct sk_reuseport_md *ctx)
 	if (!ctx->migrating_sk && is_from_this_host(ctx))
 		return SK_PASS;
 	look(&choice);
-	/* own ≤ 1.5 × live/open + 8, without division; far above it where there is none */
+	/* own ≤ 1.5 × live/open + 8, without division */
 	if (2 * choice.n_open * choice.own_live <= 3 * choice.n_live + 16 * choice.n_open &&
 	    is_selected(ctx, choice.own))
 		return SK_PASS;

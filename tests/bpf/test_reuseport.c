@@ -167,14 +167,6 @@ static void test_the_cpus_own_acceptor_comes_first(void **state)
 	assert_int_equal(got[0], 8);
 }
 
-static void test_acceptors_of_one_cpu_share(void **state)
-{
-	reuseport_group_load(group, 1)->cpu = 0;
-	connect_from_far(8);
-	assert_int_equal(got[0], 4);
-	assert_int_equal(got[1], 4);
-}
-
 static void test_syns_of_one_cpu_are_spread_with_little_skew(void **state)
 {
 	unsigned most = 0, least = UINT32_MAX;
@@ -307,7 +299,6 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_the_cpus_own_acceptor_comes_first, setup,
 						teardown),
-		cmocka_unit_test_setup_teardown(test_acceptors_of_one_cpu_share, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_syns_of_one_cpu_are_spread_with_little_skew,
 						setup, teardown),
 		cmocka_unit_test_setup_teardown(test_another_node_is_the_last_resort, setup,
