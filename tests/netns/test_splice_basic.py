@@ -499,6 +499,43 @@ def test_limits(wire):
             assert rejected(daemon, "limit") == 1
 
 
+def test_a_source_behind_a_proxy_is_who_the_header_names(wire):
+    config = f"""[listener web]
+bind = {FRONT}:80
+proxy_protocol = v1
+proxy_from = {CLIENT}/32
+max_connections_per_source = 1
+default = app
+""" + backend("app", "one")
+    with origins(wire, "one"), contextlib.ExitStack() as stack:
+        daemon = wire.daemon("d", config)
+        for last in (7, 8):
+            sock = stack.enter_context(connect(wire))
+            sock.sendall(f"PROXY TCP4 203.0.113.{last} 203.0.113.1 4000 443\r\n".encode())
+            assert get(sock) == "one"
+        with connect(wire) as sock:
+            sock.sendall(b"PROXY TCP4 203.0.113.8 203.0.113.1 4001 443\r\n")
+            assert ends(sock)
+        assert rejected(daemon, "source_limit") == 1
+        # The proxy asks for itself.
+        for _ in range(2):
+            sock = stack.enter_context(connect(wire))
+            sock.sendall(b"PROXY UNKNOWN\r\n")
+            assert get(sock) == "one"
+
+
+def test_no_server_is_said_in_http(wire):
+    config = f"[listener web]\nbind = {FRONT}:80\nsniff = http\ndefault = app\n" + \
+        backend("app", "one", keys="health_check = off\n")
+    daemon = wire.daemon("d", config)
+    for _ in range(5):  # marked as failed meanwhile, it is asked all the same
+        said = curl(wire, "-o", "/dev/null", "-w", "%{http_code}", f"http://{FRONT}/")
+        assert said.stdout == "503"
+    assert rejected(daemon, "no_backend") == 5
+    with origins(wire, "one"):
+        assert who(wire) == "one"
+
+
 def test_without_capabilities(wire):
     """A listener on a high port needs none: sockmap is off, and says why."""
     config = "[listener web]\nbind = 10.0.0.2:8080\nengine = sockmap\ndefault = app\n" + \

@@ -16,7 +16,7 @@ import pytest
 
 from lib import COMMAND_DEADLINE_S, binary, wait_for
 from routed import Routed, Steady
-from splice_rig import ENGINES, FULL, assert_right, seed
+from splice_rig import FEW_ENGINES, FULL, assert_right, seed
 from traffic import PATIENT, Books
 
 FRONT_PORT, SERVER_PORT = 9010, 8090
@@ -71,7 +71,7 @@ def active(daemon, **labels):
     return daemon.metric("sluice_listener_connections_active", **labels)
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", FEW_ENGINES)
 def test_frames_and_connections_on_the_same_ports(routed, engine):
     net = routed.net
     daemon = routed.start(extra=XCONNECT + "".join(f"""[listener l{i}]

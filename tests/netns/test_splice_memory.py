@@ -14,7 +14,7 @@ import select
 import pytest
 
 from lib import COMMAND_DEADLINE_S, wait_for
-from splice_rig import (ENGINES, FULL, OTHER_DIRECT, OTHER_THROUGH, Footprint, Plane, Queues,
+from splice_rig import (ENGINES, FEW_ENGINES, FULL, OTHER_DIRECT, OTHER_THROUGH, Footprint, Plane, Queues,
                         Sluiced, SpliceBench, assert_right, cpu_seconds, kworker_seconds, settled)
 
 BUFFER = 512 << 10
@@ -118,7 +118,7 @@ def test_the_measure_sees_a_naive_redirect(net):
         settled(subject, before)
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", FEW_ENGINES)
 def test_stuck_peers_burn_nothing(net, engine):
     """Neither the process, nor the kernel's workers, nor the softirq: those run when frames come."""
     bench = bench_with_bounded_buffers(net, SMALL_BUFFER)
@@ -186,7 +186,7 @@ def test_all_together_have_a_bound(net, engine):
         settled(subject, before)
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", FEW_ENGINES)
 def test_others_pass_stuck_peers(net, engine):
     """The same acceptors, another listener."""
     bench = bench_with_bounded_buffers(net)

@@ -3,6 +3,7 @@
 Who speaks when, and in what pieces: the moments between accepting, sniffing, connecting and
 entering the kernel, one by one, with blocking sockets whose every wait has a deadline.
 """
+import contextlib
 import socket
 import ssl
 import struct
@@ -10,7 +11,7 @@ import struct
 import pytest
 
 from lib import wait_for
-from splice_rig import (DIRECT, ENGINES, FRONT, FRONT_PORT, SERVER, SERVER_PORT, Footprint,
+from splice_rig import (DIRECT, ENGINES, FEW_ENGINES, FRONT, FRONT_PORT, SERVER, SERVER_PORT, Footprint,
                         SpliceBench, Sluiced, settled)
 
 WAIT_S = 5
@@ -260,14 +261,14 @@ def fill(sock):
     raise AssertionError(f"{n} bytes were taken, and nobody reads")
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", FEW_ENGINES)
 def test_what_counts_as_a_truncation(net, engine):
     """
     Only what somebody still waited for: an alarm hangs on this number (operations.md §2.4), and readers
     and senders give up every day. Where we end a connection, it is our doing.
     """
     bench = SpliceBench(net)
-    with bench.start(engine, kind=Sluiced, listener="idle_timeout = 1s\n") as running:
+    with bench.start(engine, kind=Sluiced, listener="idle_timeout = 2s\n") as running:
         before = Footprint(running.pid)
         pair = Pair(bench)
 
@@ -290,7 +291,9 @@ def test_what_counts_as_a_truncation(net, engine):
         client, server = pair.both()
         client.sendall(b"a")
         receive(server, 1)
-        fill(server)
+        # The plane got its last byte before our own socket did: the end may come while that fills.
+        with contextlib.suppress(ConnectionResetError):
+            fill(server)
         wait_for(lambda: truncations() == 1, "it is idle, and ended")
         with pytest.raises(ConnectionResetError):
             receive_all(client)

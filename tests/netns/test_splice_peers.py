@@ -12,7 +12,7 @@ import pytest
 from lib import wait_for
 from origin import certificate
 from peers import haproxy, needs, nginx, pem, random_file, sha256
-from splice_rig import CLIENT, ENGINES, FRONT, FULL, SERVER, Footprint, SpliceBench, settled
+from splice_rig import CLIENT, FEW_ENGINES, FRONT, FULL, SERVER, Footprint, SpliceBench, settled
 
 FILE_BYTES = (1 << 30) if FULL else (24 << 20)
 SECONDS = 10 if FULL else 1
@@ -20,7 +20,7 @@ KEEP_ALIVE = 5000 if FULL else 300
 # Beside CLIENT, for whom HAProxy speaks in its PROXY headers.
 FAR = "10.7.1.77"
 
-each_engine = pytest.mark.parametrize("engine", ENGINES)
+each_engine = pytest.mark.parametrize("engine", FEW_ENGINES)
 
 
 def listener(name, port, keys, engine="auto"):
