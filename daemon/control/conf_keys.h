@@ -273,7 +273,8 @@ extern const struct conf_choice conf_choices_huge_pages[], conf_choices_mode[],
 	  "Connections at a time. More are reset.", \
 	  .min = 1, .max = CONF_MAX_CONNECTIONS, .unit = "connections", CONF_IN_LISTENER(max_connections)) \
 	K(LISTENER, max_connections_per_source, COUNT, LIVE, "off", \
-	  "Connections at a time from one address. More are reset.", \
+	  "Connections at a time from one IPv4 address or IPv6 /64; of those that a PROXY header names. " \
+	  "More are reset.", \
 	  .word = "off", .min = 1, .max = CONF_MAX_CONNECTIONS, .unit = "connections", \
 	  CONF_IN_LISTENER(max_per_source)) \
 	K(LISTENER, sniff_timeout, DURATION_NS, LIVE, "5s", \

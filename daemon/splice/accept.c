@@ -96,6 +96,20 @@ static bool is_proxy(const struct listener_config *listener, const struct ip_end
 	return false;
 }
 
+bool accept_count_source(struct conn *conn)
+{
+	const struct listener_config *listener = conn->listener;
+
+	if (listener->max_per_source == 0 || conn->client.family == 0)
+		return true;
+	if (!sources_add(conn->acceptor->splice->sources, listener->state->number, &conn->client,
+			 listener->max_per_source))
+		return false;
+	conn->source = conn->client;
+	conn->is_source_counted = true;
+	return true;
+}
+
 /* What it counts against, counted; or the reason why not. */
 static enum splice_reject admit(struct conn *conn)
 {
@@ -108,12 +122,9 @@ static enum splice_reject admit(struct conn *conn)
 		return SPLICE_REJECT_LIMIT;
 	if (listener->proxy_protocol != PROXY_NONE && !is_proxy(listener, &conn->peer))
 		return SPLICE_REJECT_ACL;
-	if (listener->max_per_source && conn->peer.family) {
-		if (!sources_add(conn->acceptor->splice->sources, state->number, &conn->peer,
-				 listener->max_per_source))
-			return SPLICE_REJECT_SOURCE_LIMIT;
-		conn->is_source_counted = true;
-	}
+	/* Behind a proxy, whoever its header names. */
+	if (listener->proxy_protocol == PROXY_NONE && !accept_count_source(conn))
+		return SPLICE_REJECT_SOURCE_LIMIT;
 	return SPLICE_REJECT_N;
 }
 
@@ -245,6 +256,12 @@ void accept_all(struct acceptor *acceptor, struct listening *listening)
 /* --- The end -------------------------------------------------------------------------------------
  */
 
+void accept_count_reject(const struct conn *conn, enum splice_reject reason)
+{
+	atomic_fetch_add_explicit(&conn->listener->state->n_rejected[reason], 1,
+				  memory_order_relaxed);
+}
+
 void conn_reject(struct conn *conn, enum splice_reject reason)
 {
 	static const char *const why[] = {
@@ -253,8 +270,7 @@ void conn_reject(struct conn *conn, enum splice_reject reason)
 #undef SPLICE_REJECT_WHY
 	};
 
-	atomic_fetch_add_explicit(&conn->listener->state->n_rejected[reason], 1,
-				  memory_order_relaxed);
+	accept_count_reject(conn, reason);
 	conn_abort(conn, why[reason]);
 }
 
@@ -267,7 +283,7 @@ void accept_conn_closed(struct conn *conn)
 		atomic_fetch_sub_explicit(&state->n_sniffing, 1, memory_order_relaxed);
 	conn->is_sniff_counted = false;
 	if (conn->is_source_counted)
-		sources_remove(acceptor->splice->sources, state->number, &conn->peer);
+		sources_remove(acceptor->splice->sources, state->number, &conn->source);
 	conn->is_source_counted = false;
 	if (conn->is_short)
 		acceptor->n_short--;

@@ -180,6 +180,9 @@ void accept_all(struct acceptor *acceptor, struct listening *listening);
 
 /* A connection has ended: limits, lists, and its memory at the end of the turn. */
 void accept_conn_closed(struct conn *conn);
+/* For max_connections_per_source, when it is known whose it is. False: there are too many. */
+bool accept_count_source(struct conn *conn);
+void accept_count_reject(const struct conn *conn, enum splice_reject reason);
 
 /* --- sniffing.c, connecting.c ------------------------------------------------------------------
  */

@@ -122,25 +122,38 @@ static int choose_maglev(const struct choice *choice, uint64_t hash)
 	return -1;
 }
 
+static int choose(const struct choice *choice, struct backend_turn *turn, uint64_t hash)
+{
+	switch (choice->backend->balance) {
+	case SPLICE_ROUND_ROBIN:
+		return choose_round_robin(choice, turn);
+	case SPLICE_LEAST_CONNECTIONS:
+		return choose_least_connections(choice, turn);
+	case SPLICE_MAGLEV:
+		return choose_maglev(choice, hash);
+	}
+	return -1;
+}
+
 int backend_choose(const struct backend_config *backend, struct backend_turn *turn, uint64_t hash,
 		   const uint16_t *tried, unsigned n_tried, uint64_t now_ns)
 {
 	struct choice choice = {
 		.backend = backend, .tried = tried, .n_tried = n_tried, .now_ns = now_ns};
+	int server;
 
 	if (backend->max_connections &&
 	    atomic_load_explicit(&backend->state->n_active, memory_order_relaxed) >=
 		    backend->max_connections)
 		return -2;
-	switch (backend->balance) {
-	case SPLICE_ROUND_ROBIN:
-		return choose_round_robin(&choice, turn);
-	case SPLICE_LEAST_CONNECTIONS:
-		return choose_least_connections(&choice, turn);
-	case SPLICE_MAGLEV:
-		return choose_maglev(&choice, hash);
+	server = choose(&choice, turn, hash);
+	/* A mark says "rather another". Where there is no other, a server that has failed may be
+	 * asked: else a restart of the only one would cost its clients the whole time out. */
+	if (server == -1 && backend->passive_fall) {
+		choice.now_ns = UINT64_MAX;
+		server = choose(&choice, turn, hash);
 	}
-	return -1;
+	return server;
 }
 
 bool backend_begin(const struct backend_config *backend, struct server_state *server)

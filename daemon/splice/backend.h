@@ -16,9 +16,9 @@ struct backend_turn {
 };
 
 /*
- * A server that is up, not draining, not out by passive marks and not in `tried`; -1 if there is
- * none. `hash`: of the client (address, and the name it asked for), for maglev. A backend at its
- * max_connections gives -2.
+ * A server that is up, not draining, not in `tried` and, where there is another, not out by passive
+ * marks; -1 if there is none. `hash`: of the client (address, and the name it asked for), for
+ * maglev. A backend at its max_connections gives -2.
  */
 int backend_choose(const struct backend_config *backend, struct backend_turn *turn, uint64_t hash,
 		   const uint16_t *tried, unsigned n_tried, uint64_t now_ns);

@@ -132,7 +132,8 @@ struct conn {
 	struct sniff *sniff; /* once bytes have come; its ALPN is shown to the end */
 	char name[64];       /* sniffed, cut */
 	bool is_sniff_counted, is_source_counted;
-	bool wants_header; /* a PROXY header is still to come */
+	struct ip_endpoint source; /* it is counted for */
+	bool wants_header;         /* a PROXY header is still to come */
 	uint32_t n_tried;
 	uint16_t tried[8];       /* servers of the backend that failed */
 	bool is_short;           /* waits for a file descriptor to connect with … */

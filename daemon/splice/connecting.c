@@ -14,6 +14,7 @@
 
 #include "kern/sockops.h"
 #include "net/proxy_header.h"
+#include "net/sniff.h"
 #include "splice/acceptor.h"
 
 /* The client's reset is looked for only while connecting takes longer than this: most servers
@@ -148,11 +149,19 @@ static void drop_server(struct conn *conn)
 		backend_end(conn->backend, TAKE_PTR(conn->server));
 }
 
-/* Not the servers' fault alone, where there was no port to reach one by. */
+/* Not the servers' fault alone, where there was no port to reach one by. Who has asked in HTTP is
+ * answered in it; TLS has no alert for this. */
 static void no_server(struct conn *conn)
 {
-	conn_reject(conn,
-		    conn->is_short_of_port ? SPLICE_REJECT_RESOURCES : SPLICE_REJECT_NO_BACKEND);
+	enum splice_reject why =
+		conn->is_short_of_port ? SPLICE_REJECT_RESOURCES : SPLICE_REJECT_NO_BACKEND;
+
+	if (!conn->sniff || conn->sniff->protocol != SNIFF_HTTP) {
+		conn_reject(conn, why);
+		return;
+	}
+	accept_count_reject(conn, why);
+	conn_refuse(conn, 503);
 }
 
 static void try_another(struct conn *conn)

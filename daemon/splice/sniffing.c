@@ -55,9 +55,7 @@ static void choose_backend(struct conn *conn)
 	if (conn->is_sniff_counted)
 		stop_counting(conn);
 	if (backend >= conn->config->n_backends) {
-		atomic_fetch_add_explicit(
-			&conn->listener->state->n_rejected[SPLICE_REJECT_NO_BACKEND], 1,
-			memory_order_relaxed);
+		accept_count_reject(conn, SPLICE_REJECT_NO_BACKEND);
 		/* 421: there is such a name, not here; 404: it named nobody. */
 		conn_refuse(conn, conn->sniff && conn->sniff->name[0] ? 421 : 404);
 		return;
@@ -176,6 +174,10 @@ static bool take_header(struct conn *conn)
 			conn->client = header.src;
 			conn->local = header.dst;
 			conn->is_local_known = true;
+			if (!accept_count_source(conn)) {
+				conn_reject(conn, SPLICE_REJECT_SOURCE_LIMIT);
+				return false;
+			}
 		}
 		return true;
 	case PROXY_ABSENT:

@@ -52,7 +52,10 @@ static uint64_t hash_of(const struct sources *sources, const struct entry *key)
 
 static struct entry key_of(uint32_t listener, const struct ip_endpoint *source)
 {
-	return (struct entry){.addr = source->addr, .listener = listener, .family = source->family};
+	struct entry key = {.listener = listener, .family = source->family};
+
+	memcpy(key.addr.octet, source->addr.octet, source->family == 6 ? 8 : 4);
+	return key;
 }
 
 static bool is_same(const struct entry *a, const struct entry *b)

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Live connections per listener and source address, over all acceptors: exact, and bounded by the
- * connections that there can be. The hash is seeded, so that clients cannot choose their buckets.
+ * Live connections per listener and source, over all acceptors: exact, and bounded by the
+ * connections that there can be. A source is an IPv4 address, or the /64 of an IPv6 address, of
+ * which a host may have as many as it likes. The hash is seeded, so that clients cannot choose
+ * their buckets.
  *
  * Thread: acceptors, at accept and close; a lock per shard, held for a few probes.
  */

@@ -105,15 +105,29 @@ static void test_servers_that_are_out_get_nothing(void **state)
 
 static void test_a_mark_ends_with_time_and_with_success(void **state)
 {
-	make(SPLICE_ROUND_ROBIN, (const uint16_t[]){1, 0, 0, 0});
-	exclude_marked();
+	make(SPLICE_LEAST_CONNECTIONS, (const uint16_t[]){9, 1, 0, 0});
 	backend_failed(&backend, &states[0], NOW_NS);
 	backend_connected(&backend, &states[0], 1000);
 	backend_failed(&backend, &states[0], NOW_NS);
 	assert_int_equal(choose(0), 0); /* not twice in a row */
 	backend_failed(&backend, &states[0], NOW_NS);
-	assert_int_equal(choose(0), -1);
+	assert_int_equal(choose(0), 1);
 	assert_int_equal(backend_choose(&backend, &turn, 0, NULL, 0, NOW_NS + NSEC_PER_SEC), 0);
+}
+
+static void test_a_mark_keeps_nobody_from_the_only_server(void **state)
+{
+	const enum splice_balance balances[] = {SPLICE_ROUND_ROBIN, SPLICE_LEAST_CONNECTIONS};
+
+	for (unsigned j = 0; j < ARRAY_SIZE(balances); j++) {
+		make(balances[j], (const uint16_t[]){0, 0, 1, 0});
+		exclude_marked();
+		assert_int_equal(choose(0), 2);
+		assert_int_equal(
+			backend_choose(&backend, &turn, 0, (const uint16_t[]){2}, 1, NOW_NS), -1);
+		exclude_draining();
+		assert_int_equal(choose(0), -1);
+	}
 }
 
 static void test_without_health_check_up_means_nothing(void **state)
@@ -235,6 +249,7 @@ int main(void)
 		cmocka_unit_test(test_round_robin_takes_turns),
 		cmocka_unit_test(test_servers_that_are_out_get_nothing),
 		cmocka_unit_test(test_a_mark_ends_with_time_and_with_success),
+		cmocka_unit_test(test_a_mark_keeps_nobody_from_the_only_server),
 		cmocka_unit_test(test_without_health_check_up_means_nothing),
 		cmocka_unit_test(test_tried_servers_are_not_tried_again),
 		cmocka_unit_test(test_least_connections_by_weight),

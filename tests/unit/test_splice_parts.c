@@ -290,6 +290,29 @@ static void test_sources_are_counted_exactly(void **state)
 	sources_free(sources);
 }
 
+/* A host may have any address of its /64, and use them all. */
+static void test_an_ipv6_source_is_a_64(void **state)
+{
+	struct ip_endpoint source = {.family = 6, .addr.octet = {0x20, 0x01, 0x0d, 0xb8}};
+	struct sources *sources;
+
+	assert_int_equal(sources_new(100, &sources), 0);
+	for (unsigned i = 0; i < 4; i++) {
+		source.addr.octet[8 + i] = (uint8_t)(i + 1);
+		assert_int_equal(sources_add(sources, 1, &source, 2), i < 2);
+	}
+	source.addr.octet[7] = 1;
+	assert_true(sources_add(sources, 1, &source, 2));
+	assert_int_equal(sources_count(sources), 2);
+	sources_remove(sources, 1, &source);
+	source.addr.octet[7] = 0;
+	source.addr.octet[15] = 9;
+	sources_remove(sources, 1, &source);
+	sources_remove(sources, 1, &source);
+	assert_int_equal(sources_count(sources), 0);
+	sources_free(sources);
+}
+
 static void test_a_full_table_of_sources_refuses(void **state)
 {
 	struct sources *sources;
@@ -314,7 +337,7 @@ static void *add_and_remove(void *arg)
 	struct ip_endpoint source = {.family = 6};
 
 	for (unsigned i = 0; i < 20000; i++) {
-		source.addr.octet[15] = (uint8_t)(i % 7);
+		source.addr.octet[7] = (uint8_t)(i % 7);
 		if (sources_add(arg, 1, &source, 2))
 			sources_remove(arg, 1, &source);
 	}
@@ -346,6 +369,7 @@ int main(void)
 		cmocka_unit_test(test_what_was_idle_all_the_time_goes_back),
 		cmocka_unit_test(test_no_pipe_is_an_error_not_a_crash),
 		cmocka_unit_test(test_sources_are_counted_exactly),
+		cmocka_unit_test(test_an_ipv6_source_is_a_64),
 		cmocka_unit_test(test_a_full_table_of_sources_refuses),
 		cmocka_unit_test(test_sources_are_shared),
 	};
