@@ -60,12 +60,21 @@ static bool read_tcp_port(const char *text, in_port_t *ret_port_be)
 	return true;
 }
 
+static bool is_ip4_of_many(const struct in_addr *address)
+{
+	in_addr_t number = ntohl(address->s_addr);
+
+	return IN_MULTICAST(number) || number == INADDR_BROADCAST;
+}
+
 static const char *read_ip4(const char *host, const char *port, struct conf_address *ret_address)
 {
 	struct sockaddr_in in = {.sin_family = AF_INET};
 
 	if (inet_pton(AF_INET, host, &in.sin_addr) != 1)
 		return "not an address, and names are not resolved";
+	if (is_ip4_of_many(&in.sin_addr))
+		return "TCP has no multicast and no broadcast";
 	if (!read_tcp_port(port, &in.sin_port))
 		return "the port is not a number from 1 to 65535";
 	memcpy(&ret_address->socket, &in, sizeof(in));
@@ -84,6 +93,11 @@ static const char *read_ip6(const char *host, const char *port, struct conf_addr
 		return "not an address, and names are not resolved";
 	if (IN6_IS_ADDR_V4MAPPED(&in6.sin6_addr))
 		return "an IPv4 address is written as one";
+	/* The kernel binds and connects them together with an interface only. */
+	if (IN6_IS_ADDR_LINKLOCAL(&in6.sin6_addr))
+		return "a link-local address is one of an interface, which has no place here";
+	if (IN6_IS_ADDR_MULTICAST(&in6.sin6_addr))
+		return "TCP has no multicast and no broadcast";
 	if (!read_tcp_port(port, &in6.sin6_port))
 		return "the port is not a number from 1 to 65535";
 	(void)inet_ntop(AF_INET6, &in6.sin6_addr, text, sizeof(text));
