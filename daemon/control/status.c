@@ -164,8 +164,8 @@ static void add_splice(struct line *line, const struct report *report)
 
 	if (splice->n_listeners == 0)
 		return;
-	add(line, "%s%u listener%s", line->used > 0 ? ", " : "", splice->n_listeners,
-	    splice->n_listeners == 1 ? "" : "s");
+	add(line, "%s%u listener%s%s", line->used > 0 ? ", " : "", splice->n_listeners,
+	    splice->n_listeners == 1 ? "" : "s", report->is_draining ? " closed" : "");
 	add_backends_down(line, splice);
 	if (!splice->sockmap_is_on)
 		add(line, "; sockmap is off: %s", splice->sockmap_why_not);
@@ -209,6 +209,15 @@ static bool is_degraded(const struct report *report, const char *problems, uint3
 	       report->tables.policy.ports[POLICY_UNKNOWN] != 0;
 }
 
+/* As `systemctl status` has it meanwhile, from life_stop.c. */
+static void add_stop(struct line *line, const struct report *report)
+{
+	uint32_t n_left = report->splice.n_conns;
+
+	if (report->is_draining)
+		add(line, "stopping, %u connection%s left", n_left, n_left == 1 ? "" : "s");
+}
+
 void status_summarise(struct report *report, const char *problems)
 {
 	/* Problems may take two thirds, so that ports are shown beside them. */
@@ -219,9 +228,10 @@ void status_summarise(struct report *report, const char *problems)
 	for (uint32_t i = 0; i < report->n_ports; i++)
 		n_up += port_is_up(&report->ports[i]);
 	report->is_degraded = is_degraded(report, problems, n_up) || is_splice_degraded(report);
+	add_stop(&line, report);
 	/* A host of listeners alone is not told of ports. */
 	if (report->n_ports > 0 || report->splice.n_listeners == 0)
-		add(&line, "%u of %u ports up", n_up, report->n_ports);
+		add(&line, "%s%u of %u ports up", line.used > 0 ? ", " : "", n_up, report->n_ports);
 	add_splice(&line, report);
 	add_policies(&line, report);
 	if (report->is_degraded) {

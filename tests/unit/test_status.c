@@ -121,6 +121,28 @@ static void test_listeners_and_what_they_lack_are_told(void **state)
 	assert_true(report.is_degraded);
 }
 
+static void test_a_stop_is_told_first(void **state)
+{
+	make(1);
+	report.is_draining = true;
+	report.splice = (struct report_splice){
+		.n_listeners = 2,
+		.n_conns = 3,
+		.sockmap_is_on = true,
+		.sockops_is_on = true,
+	};
+	report.splice.listeners = (struct report_listener[2]){{.engine = SPLICE_COPY}};
+	status_summarise(&report, "");
+	assert_non_null(strstr(report.status_line, "stopping, 3 connections left, 1 of 1 ports up, "
+						   "2 listeners closed: customer0"));
+	make(0);
+	report.is_draining = true;
+	report.splice.n_conns = 1;
+	status_summarise(&report, "");
+	assert_string_equal(report.status_line,
+			    "stopping, 1 connection left, 0 of 0 ports up; config 01234567");
+}
+
 static void test_policies_in_force_are_named(void **state)
 {
 	struct policy_state *policy = &report.tables.policy;
@@ -219,6 +241,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_listeners_and_what_they_lack_are_told),
+		cmocka_unit_test(test_a_stop_is_told_first),
 		cmocka_unit_test(test_policies_in_force_are_named),
 		cmocka_unit_test(test_all_is_well),
 		cmocka_unit_test(test_problems_come_before_ports),
