@@ -28,6 +28,10 @@
 
 static const char *const reset_by[] = {[CLIENT] = "reset by client", [SERVER] = "reset by server"};
 
+/* Keepalive or user_timeout gave it up, or the way to it is gone: nobody sent a reset. */
+static const char *const silence_of[] = {
+	[CLIENT] = "no answer from client", [SERVER] = "no answer from server"};
+
 static bool is_half_closed(const struct conn *conn)
 {
 	return conn->stream[CLIENT].fin_seen || conn->stream[SERVER].fin_seen ||
@@ -52,8 +56,20 @@ static void mark_dead(struct conn *conn, enum conn_side side)
 	acceptor_look_now(conn);
 }
 
+static void note_silence(struct conn *conn, enum conn_side side, int error)
+{
+	if (error == ETIMEDOUT || error == EHOSTUNREACH || error == ENETUNREACH)
+		conn->is_silent[side] = true;
+}
+
+static const char *how_died(const struct conn *conn, enum conn_side side)
+{
+	return conn->is_silent[side] ? silence_of[side] : reset_by[side];
+}
+
 void conn_note_error(struct conn *conn, enum conn_side side, int error)
 {
+	note_silence(conn, side, error);
 	mark_dead(conn, side);
 	/*
 	 * EPIPE is how the kernel words a reset that came after a FIN (tcp_reset(), CLOSE_WAIT):
@@ -72,10 +88,11 @@ static uint64_t parked(const struct conn *conn)
 /* --- One stream ---------------------------------------------------------------------------------
  */
 
-static void source_failed(struct conn *conn, enum conn_side from)
+static void source_failed(struct conn *conn, enum conn_side from, int error)
 {
+	note_silence(conn, from, error);
 	mark_dead(conn, from);
-	conn_abort(conn, reset_by[from]);
+	conn_abort(conn, how_died(conn, from));
 }
 
 /* A send failed, and may have taken the error with it that recv() was to report. */
@@ -90,7 +107,7 @@ static void sink_failed(struct conn *conn, enum conn_side from, int error)
 	/* As TCP itself: what came before the reset is delivered if there is room for it now. */
 	if (!back->fin_sent && !conn->is_dead[from])
 		(void)back->engine->pump(conn, to);
-	conn_abort(conn, reset_by[to]);
+	conn_abort(conn, how_died(conn, to));
 }
 
 static void pump_stream(struct conn *conn, enum conn_side from)
@@ -121,14 +138,14 @@ static void pump_stream(struct conn *conn, enum conn_side from)
 		break;
 	case PUMP_EOF:
 		if (conn->is_reset[from]) {
-			source_failed(conn, from);
+			source_failed(conn, from, 0);
 			break;
 		}
 		begin_half_closed(conn);
 		stream->fin_seen = true;
 		break;
 	case PUMP_SOURCE:
-		source_failed(conn, from);
+		source_failed(conn, from, errno);
 		break;
 	case PUMP_SINK:
 		sink_failed(conn, from, errno);
@@ -175,9 +192,9 @@ static void settle_dead(struct conn *conn, enum conn_side dead)
 	if (!is_over(conn, dead))
 		return;
 	if (conn->is_dead[other])
-		conn_abort(conn, conn->is_reset[other] ? reset_by[other] : reset_by[dead]);
+		conn_abort(conn, how_died(conn, conn->is_reset[other] ? other : dead));
 	else if (socket_unacked(conn->fd[other]) == 0)
-		conn_abort(conn, reset_by[dead]);
+		conn_abort(conn, how_died(conn, dead));
 	else
 		acceptor_look_later(conn);
 }

@@ -116,6 +116,7 @@ struct conn {
 	bool is_watched[2];       /* registered at all; ERR and HUP come then whatever is asked */
 	bool is_dead[2];          /* ERR, HUP, or a failed send: nothing can be given to it */
 	bool is_reset[2];         /* … and its error has been consumed: 0 from recv is no FIN */
+	bool is_silent[2];        /* … of which nothing was heard, not even a reset */
 	bool is_kept_alive;       /* the server's socket: after KEEPALIVE_AFTER_NS */
 	bool is_ending[2];        /* RDHUP was told: its end may be right behind its bytes */
 	struct stream stream[2];  /* [CLIENT]: from the client */

@@ -107,6 +107,23 @@ def test_how_connections_end_and_one_in_so_many(wire):
         assert len(flow_lines(daemon)) == 5
 
 
+@pytest.mark.parametrize("engine", ("copy", "splice", "sockmap"))
+@pytest.mark.parametrize("ns, side", (("c", "client"), ("s", "server")))
+def test_silence_is_not_called_a_reset(wire, engine, ns, side):
+    """The peer is gone without a word: keepalive ends the connection, and nobody has sent a reset."""
+    config = "[daemon]\nflow_log = 1\n" + LISTENER + \
+        f"engine = {engine}\nkeepalive = 1s\nuser_timeout = 1s\n" + \
+        backend("app", "one", keys="health_check = off\n")
+    with origins(wire, "one"):
+        daemon = wire.daemon("d", config)
+        with connect(wire, timeout_s=20) as sock:
+            assert get(sock) == "one"
+            wire.run(ns, "nft", "add table inet deaf; "
+                     "add chain inet deaf in { type filter hook input priority 0; policy drop; }")
+            wait_for(lambda: flow_lines(daemon), "it has ended", 20)
+        assert flow_lines(daemon)[-1]["end"] == f"no answer from {side}"
+
+
 def test_a_listener_that_is_gone_keeps_its_name(wire):
     config = "[daemon]\nflow_log = 1\n" + LISTENER + backend("app", "one")
     with origins(wire, "one"):
