@@ -67,7 +67,7 @@ static int begin_drain(struct life *life)
 	splicer_drain(life->splicer, life->drain_until_ns);
 	if (n_left > 0)
 		log_notice(
-			"%u connections have %llu ms to end", n_left,
+			"%u connection%s %llu ms to end", n_left, n_left == 1 ? " has" : "s have",
 			(unsigned long long)(life->conf->daemon.drain_timeout_ns / NSEC_PER_MSEC));
 	(void)sd_notify(0, "STOPPING=1");
 	r = sd_event_add_time_relative(life->event, &life->drain_timer, CLOCK_MONOTONIC, 0,

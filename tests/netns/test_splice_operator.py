@@ -149,6 +149,20 @@ def test_the_last_connections_are_logged_at_the_end(wire):
         assert len(lines) == 20 and {line["end"] for line in lines} == {"drained"}
 
 
+def test_a_stop_is_told_while_it_waits(wire):
+    config = "[daemon]\ndrain_timeout = 20s\n" + LISTENER + backend("app", "one")
+    with origins(wire, "one"):
+        daemon = wire.daemon("d", config)
+        with connect(wire) as sock:
+            assert get(sock) == "one"
+            daemon.signal(signal.SIGTERM)
+            wait_for(lambda: daemon.control("status")["status"]["draining"], "it drains")
+            text = daemon.control("status")["status"]["text"]
+            assert text.startswith("stopping, 1 connection left, 1 listener closed")
+            assert "1 connection has 20000 ms to end" in daemon.log()
+        assert daemon.wait() == 0
+
+
 # --- An acceptor that hangs -----------------------------------------------------------------------
 
 
