@@ -80,18 +80,25 @@ void splicer_free(struct splicer *splicer)
 /* --- Configurations -----------------------------------------------------------------------------
  */
 
-/* Room for connections is measured once. */
-static void note_room(const struct splicer *splicer, const struct conf *conf)
+/*
+ * Room for connections is measured once, when acceptors start, and that tells what it lacks. Of
+ * later configurations those that want more than the one before.
+ */
+static void note_room(struct splicer *splicer, const struct conf *conf)
 {
-	uint64_t wanted = 0;
+	uint64_t wanted = 0, before = splicer->n_wanted;
 
 	for (unsigned i = 0; i < conf->n_listeners; i++)
 		wanted += conf->listeners[i].max_connections;
-	if (splicer->config && wanted > splicer->max_conns)
-		log_notice(
-			"listeners may have %llu connections, this run has room for %u: a restart "
-			"makes more",
-			(unsigned long long)wanted, splicer->max_conns);
+	wanted = MIN(wanted, (uint64_t)CONF_MAX_CONNECTIONS);
+	splicer->n_wanted = wanted;
+	if (before == 0)
+		splicer->lacks_files = wanted > splicer->max_conns;
+	else if (wanted > before && wanted > splicer->max_conns)
+		log_notice("listeners may have %llu connections, this run has room for %u: %s",
+			   (unsigned long long)wanted, splicer->max_conns,
+			   splicer->lacks_files ? "a higher LimitNOFILE= and a restart make more" :
+						  "a restart makes more");
 }
 
 int splicer_prepare(struct splicer *splicer, const struct conf *conf, const struct plan *plan,

@@ -30,6 +30,9 @@ struct splicer {
 	uint32_t next_number;         /* of the next new listener */
 	struct listeners_acceptor acceptors[CONF_MAX_ACCEPTORS];
 	uint32_t n_acceptors, max_conns;
+	uint64_t
+		n_wanted; /* connections, by the listeners of the last configuration; 0: none yet */
+	bool lacks_files; /* max_conns is what RLIMIT_NOFILE allowed */
 	bool selftest_passed, sockops_is_on, is_draining;
 	uint64_t selftest_ns; /* that it took */
 	char sockmap_why_not[256], sockops_why_not[128];

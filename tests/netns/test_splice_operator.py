@@ -163,6 +163,32 @@ def test_a_stop_is_told_while_it_waits(wire):
         assert daemon.wait() == 0
 
 
+def test_room_for_connections_is_told_once_and_why(wire):
+    def listener(n):
+        return f"{LISTENER}max_connections = {n}\n" + backend("app", "one", keys="health_check = off\n")
+
+    def room_lines():
+        return [line.partition(" connections, ")[2] for line in daemon.log().splitlines()
+                if line.startswith("splice: listeners may have ")]
+
+    daemon = wire.daemon("d", listener(100))
+    daemon.reload(listener(90))
+    assert not room_lines()
+    daemon.reload(listener(200))
+    daemon.reload(listener(200) + "connect_timeout = 4s\n")
+    assert len(room_lines()) == 1 and room_lines()[0].endswith(": a restart makes more")
+    daemon.stop()
+
+    # What the open files do not allow no restart brings.
+    daemon = wire.daemon("d", listener(3000000))
+    assert "RLIMIT_NOFILE" in daemon.log()
+    daemon.reload(listener(3000000) + "connect_timeout = 4s\n")
+    assert not room_lines()
+    daemon.reload(listener(4000000))
+    assert [line.partition(": ")[2] for line in room_lines()] == \
+        ["a higher LimitNOFILE= and a restart make more"]
+
+
 # --- An acceptor that hangs -----------------------------------------------------------------------
 
 
