@@ -224,6 +224,7 @@ void status_summarise(struct report *report, const char *problems)
 	struct line line = {.text = report->status_line,
 			    .size = sizeof(report->status_line) * 2 / 3};
 	uint32_t n_up = 0;
+	size_t used;
 
 	for (uint32_t i = 0; i < report->n_ports; i++)
 		n_up += port_is_up(&report->ports[i]);
@@ -232,13 +233,14 @@ void status_summarise(struct report *report, const char *problems)
 	/* A host of listeners alone is not told of ports. */
 	if (report->n_ports > 0 || report->splice.n_listeners == 0)
 		add(&line, "%s%u of %u ports up", line.used > 0 ? ", " : "", n_up, report->n_ports);
+	used = line.used;
 	add_splice(&line, report);
 	add_policies(&line, report);
-	if (report->is_degraded) {
+	if (report->is_degraded)
 		add_problems(&line, report, problems);
-		if (report->n_ports > 0)
-			add(&line, "; ports");
-	}
+	/* Else they would read as more about what was said last. */
+	if (report->n_ports > 0 && (report->is_degraded || line.used > used))
+		add(&line, "; ports");
 	line.size = sizeof(report->status_line) - ENDING_BYTES;
 	if (report->n_ports > 0)
 		add_ports(&line, report);

@@ -102,6 +102,17 @@ static void test_listeners_and_what_they_lack_are_told(void **state)
 	status_summarise(&report, "");
 	assert_non_null(strstr(report.status_line, "; 4 of 5 backends have no server that is up;"));
 	make(1);
+	report.splice = (struct report_splice){
+		.listeners = listeners,
+		.n_listeners = 1,
+		.sockmap_is_on = true,
+		.sockops_why_not = "why",
+	};
+	status_summarise(&report, "");
+	assert_non_null(strstr(report.status_line, "1 of 1 ports up, 1 listener; sock_ops is off: "
+						   "why; ports: customer0 ("));
+	assert_false(report.is_degraded);
+	make(1);
 	listeners[0].engine = SPLICE_SOCKMAP;
 	report.splice = (struct report_splice){
 		.is_running = true,
@@ -134,7 +145,7 @@ static void test_a_stop_is_told_first(void **state)
 	report.splice.listeners = (struct report_listener[2]){{.engine = SPLICE_COPY}};
 	status_summarise(&report, "");
 	assert_non_null(strstr(report.status_line, "stopping, 3 connections left, 1 of 1 ports up, "
-						   "2 listeners closed: customer0"));
+						   "2 listeners closed; ports: customer0"));
 	make(0);
 	report.is_draining = true;
 	report.splice.n_conns = 1;
