@@ -75,14 +75,25 @@ static int begin_drain(struct life *life)
 	return r < 0 ? r : sd_event_source_set_enabled(life->drain_timer, SD_EVENT_ON);
 }
 
+/* The deadline is now: connections are reset, counted and logged as they would be then. */
+static int hurry(struct life *life, unsigned signal)
+{
+	uint64_t now_ns = clock_now_ns();
+
+	if (now_ns >= life->drain_until_ns)
+		return sd_event_exit(life->event, EXIT_SUCCESS);
+	log_notice("signal %u again: not waiting for connections", signal);
+	life->drain_until_ns = now_ns;
+	splicer_drain(life->splicer, now_ns);
+	return 0;
+}
+
 int life_on_stop(sd_event_source *source, const struct signalfd_siginfo *info, void *arg)
 {
 	struct life *life = arg;
 
-	if (life->is_draining) {
-		log_notice("signal %u again: not waiting for connections", info->ssi_signo);
-		return sd_event_exit(life->event, EXIT_SUCCESS);
-	}
+	if (life->is_draining)
+		return hurry(life, info->ssi_signo);
 	log_notice("stopping on signal %u", info->ssi_signo);
 	if (begin_drain(life) < 0)
 		return sd_event_exit(life->event, EXIT_SUCCESS);

@@ -189,6 +189,23 @@ def test_room_for_connections_is_told_once_and_why(wire):
         ["a higher LimitNOFILE= and a restart make more"]
 
 
+def test_a_second_signal_resets_and_tells_it(wire):
+    config = "[daemon]\nflow_log = 1\ndrain_timeout = 60s\n" + LISTENER + backend("app", "one")
+    with origins(wire, "one"):
+        daemon = wire.daemon("d", config)
+        with connect(wire) as sock:
+            assert get(sock) == "one"
+            daemon.signal(signal.SIGTERM)
+            wait_for(lambda: "1 connection has 60000 ms to end" in daemon.log(), "it drains")
+            daemon.signal(signal.SIGTERM)
+            assert daemon.wait() == 0
+            with pytest.raises(ConnectionResetError):
+                sock.recv(1)
+        assert "1 connection was reset" in daemon.log()
+        line, = flow_lines(daemon)
+        assert line["end"] == "drained"
+
+
 # --- An acceptor that hangs -----------------------------------------------------------------------
 
 
