@@ -14,8 +14,8 @@ from lib import binary, wait_for
 from traffic import (SCALE_FULL, SINK_RING, VOID_RUNS, Books, Box, Crossing, ask, intact, settled,
                      waited_for_cpu_s)
 
-PACED = 300_000
-PIECES = 17 if SCALE_FULL else 1  # 5.1 million, each piece to the last frame
+PACED = 300_000 if SCALE_FULL else 120_000
+PIECES = 17 if SCALE_FULL else 1  # 5.1 million with SLUICE_FULL, each piece to the last frame
 PACED_DEADLINE_S = 120
 AFTERWARDS = 20_000
 FLOOD = "2s"
