@@ -59,7 +59,8 @@ def _odd_byte(rng, frame):
 
 def _odd_word(rng, frame):
     at = _place(rng, frame) & ~1
-    frame[at:at + 2] = rng.choice((0, 1, 20, 40, 0x7fff, 0xffff, len(frame) - 14, len(frame),
+    payload = max(len(frame) - 14, 0)  # a frame that was cut may be all header
+    frame[at:at + 2] = rng.choice((0, 1, 20, 40, 0x7fff, 0xffff, payload, len(frame),
                                    rng.randrange(65536))).to_bytes(2, "big")
 
 

@@ -85,8 +85,11 @@ def kernel_results(rig):
 
 
 def mutant_seed():
-    """Printed with a failure; SLUICE_SEED repeats it."""
-    seed = int(os.environ.get("SLUICE_SEED", random.randrange(1 << 32)))
+    """
+    New ones are looked for by SLUICE_FULL; else they are the same each time. Printed with a failure;
+    SLUICE_SEED repeats it.
+    """
+    seed = int(os.environ.get("SLUICE_SEED", random.randrange(1 << 32) if SCALE_FULL else 20261120))
     print(f"SLUICE_SEED={seed}")
     return seed
 
