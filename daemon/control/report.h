@@ -137,7 +137,7 @@ struct report_splice {
 	bool is_running; /* there are acceptors */
 	bool selftest_passed, sockmap_is_on, sockops_is_on;
 	uint64_t selftest_ns; /* that it took */
-	char sockmap_why_not[256], sockops_why_not[128];
+	char sockmap_why_not[256], sockops_why_not[160];
 	uint32_t n_conns, max_conns;
 	uint64_t n_sockets_closed, n_retransmits; /* as sock_ops told */
 	uint64_t n_sockops_lost;                  /* of its records */

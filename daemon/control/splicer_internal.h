@@ -35,7 +35,7 @@ struct splicer {
 	bool lacks_files; /* max_conns is what RLIMIT_NOFILE allowed */
 	bool selftest_passed, sockops_is_on, is_draining;
 	uint64_t selftest_ns; /* that it took */
-	char sockmap_why_not[256], sockops_why_not[128];
+	char sockmap_why_not[256], sockops_why_not[160];
 	uint64_t n_closed, n_retransmits;   /* sockets, as sock_ops tells */
 	uint64_t beats[CONF_MAX_ACCEPTORS]; /* at the last splicer_all_beating() */
 	char silent[24];

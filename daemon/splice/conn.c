@@ -181,6 +181,35 @@ static bool is_over(const struct conn *conn, enum conn_side from)
 	return conn->stream[from].fin_sent || conn->is_dead[conn_other(from)];
 }
 
+static bool is_local(const struct conn *conn, enum conn_side side)
+{
+	return side == CLIENT ? conn->peer.family == 0 :
+				conn->server && conn->server->address.ss_family == AF_UNIX;
+}
+
+/* A unix socket's close() is not in two parts, as TCP's is: nobody reads there any longer, and that
+ * is all. What it sent has ended as it should. */
+static bool is_just_closed(const struct conn *conn, enum conn_side side)
+{
+	return conn->is_dead[side] && !conn->is_reset[side] && is_local(conn, side) &&
+	       conn->stream[side].fin_sent;
+}
+
+/* As TCP's close(): who is still there is reset when it sends something, and not before. */
+static void settle_closed(struct conn *conn, enum conn_side closed)
+{
+	enum conn_side other = conn_other(closed);
+	char byte;
+	ssize_t n = recv(conn->fd[other], &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+
+	if (n > 0 || conn->stream[other].engine->parked(conn, other) > 0)
+		conn_abort(conn, how_died(conn, closed));
+	else if (n == 0)
+		conn_close(conn, "closed");
+	else if (errno != EAGAIN && errno != EINTR)
+		conn_abort(conn, how_died(conn, other));
+}
+
 /*
  * A dead side is read to its end first. Then the other one, if its own stream was cut off, has to
  * learn of it as it would from the dead peer: by RST, after all that was sent to it.
@@ -193,6 +222,8 @@ static void settle_dead(struct conn *conn, enum conn_side dead)
 		return;
 	if (conn->is_dead[other])
 		conn_abort(conn, how_died(conn, conn->is_reset[other] ? other : dead));
+	else if (is_just_closed(conn, dead))
+		settle_closed(conn, dead);
 	else if (socket_unacked(conn->fd[other]) == 0)
 		conn_abort(conn, how_died(conn, dead));
 	else
@@ -220,6 +251,8 @@ static uint32_t wanted_events(const struct conn *conn, enum conn_side side)
 
 	if (!in->fin_seen && !conn->is_dead[other])
 		events |= in->engine->source_events(conn, side);
+	else if (!in->fin_seen && is_just_closed(conn, other))
+		events |= EPOLLIN | EPOLLRDHUP; /* settle_closed() looks */
 	if (!out->fin_sent)
 		events |= out->engine->sink_events(conn, other);
 	return events;
@@ -321,6 +354,8 @@ static bool is_awaited(const struct conn *conn, enum conn_side from)
 
 	if (conn->is_soon)
 		return true;
+	if (is_just_closed(conn, from))
+		return conn->is_watched[to] && sink_events & EPOLLIN;
 	if (conn->is_dead[from] && is_over(conn, from))
 		return false; /* the other side has to be told, or the pair to be ended */
 	if (is_over(conn, from))
@@ -460,12 +495,6 @@ void conn_on_timeout(struct conn *conn)
 
 /* --- The end -------------------------------------------------------------------------------------
  */
-
-static bool is_local(const struct conn *conn, enum conn_side side)
-{
-	return side == CLIENT ? conn->peer.family == 0 :
-				conn->server && conn->server->address.ss_family == AF_UNIX;
-}
 
 /* Of what the sink's TCP has been given: the far end has not acknowledged some of it. (A local one
  * has it in its own queue.) */

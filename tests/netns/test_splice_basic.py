@@ -9,6 +9,7 @@ import contextlib
 import ipaddress
 import os
 import re
+import select
 import signal
 import socket
 import ssl
@@ -147,6 +148,36 @@ server = a unix:{back}
             assert get(sock) == "unix"
         daemon.stop()
     assert not front.exists()
+
+
+@pytest.mark.parametrize("engine", ["copy", "splice"])
+def test_a_unix_clients_close_is_no_reset(wire, engine):
+    """Its server has time for what was asked, and an answer is reset as by a closed TCP socket."""
+    front = wire.dir / "front.sock"
+    config = f"[listener web]\nbind = unix:{front}\nengine = {engine}\ndefault = app\n" + \
+        backend("app", "one", keys="health_check = off\n")
+    with wire.inside("s"):
+        listener = socket.create_server((SERVER, 8000))
+    listener.settimeout(5)
+    daemon = wire.daemon("d", config)
+    for answers in (False, True):
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(str(front))
+            client.sendall(b"x" * 50000)
+        server = listener.accept()[0]
+        poll = select.poll()
+        poll.register(server, 0)
+        with server:
+            assert poll.poll(500) == [], "it was reset"
+            assert len(server.recv(60000, socket.MSG_WAITALL)) == 50000
+            assert server.recv(1) == b""
+            if answers:
+                server.sendall(b"too late")
+                assert [events for _, events in poll.poll(5000)] == [select.POLLERR | select.POLLHUP]
+        wait_ended(daemon)
+        assert daemon.metric("sluice_splice_resets_total") == answers
+    assert daemon.metric("sluice_splice_truncations_total") == 0
+    listener.close()
 
 
 @pytest.mark.parametrize("v4_too", [False, True])

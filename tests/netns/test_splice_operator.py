@@ -345,6 +345,8 @@ def test_failed_connects_take_a_server_out_until_a_check_succeeds(wire):
     config = LISTENER + backend("app", "one", keys="health_fall = 100\nretries = 0\n")
     with origins(wire, "one") as (one,):
         daemon = wire.daemon("d", config)
+        # The first check alone decides what a server is at first.
+        wait_for(lambda: shown_servers(daemon)["one"]["checks"] > 0, "it was checked")
         one.stop()
         for _ in range(3):
             assert is_turned_away(wire, 80)
