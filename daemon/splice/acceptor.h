@@ -220,6 +220,8 @@ void socket_close_by_reset(int fd);
 void socket_close_in_peace(int fd);
 /* Bytes (and FIN) that the far end has not acknowledged; 0 if it cannot be told. */
 uint32_t socket_unacked(int fd);
+/* TCP_CLOSE: reset, or ended on both sides. */
+bool socket_is_closed(int fd);
 
 /* --- report.c ----------------------------------------------------------------------------------
  */

@@ -142,3 +142,12 @@ uint32_t socket_unacked(int fd)
 
 	return ioctl(fd, SIOCOUTQ, &n) < 0 || n < 0 ? 0 : (uint32_t)n;
 }
+
+bool socket_is_closed(int fd)
+{
+	struct tcp_info info = {};
+	socklen_t len = sizeof(info);
+
+	return getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) == 0 &&
+	       info.tcpi_state == TCP_CLOSE;
+}

@@ -77,6 +77,7 @@ static struct conn *open_conn(void)
 	conn->acceptor = &acceptor;
 	conn->config = &config;
 	conn->listener = &listener;
+	conn->peer.family = 4; /* TCP's ends, not a unix socket's */
 	for (enum conn_side from = CLIENT; from <= SERVER; from++) {
 		conn->stream[from].pipe[0] = conn->stream[from].pipe[1] = -1;
 		conn->stream[from].counted_as = SPLICE_ENGINE_N;
