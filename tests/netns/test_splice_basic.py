@@ -13,11 +13,10 @@ import select
 import signal
 import socket
 import ssl
-import struct
 
 import pytest
 
-from front import (CLIENT, FRONT, SERVER, backend, cgroup, connect, curl, ends, get, is_refused,
+from front import (CLIENT, FRONT, SERVER, backend, cgroup, connect, curl, get, is_refused,
                    is_turned_away, origins, rejected, wait_ended, who, wire)
 from lib import run, wait_for
 from origin import Origin, certificate
@@ -79,49 +78,6 @@ engine = {engine}
                         "two.example", "-brief", input="", check=False)
         assert "CN = two.example" in said.stdout + said.stderr
         wait_for(lambda: rejected(daemon, "no_backend") == 1, "it was counted")
-
-
-# --- PROXY ----------------------------------------------------------------------------------------
-
-
-def test_proxy_headers_in_and_out(wire):
-    config = f"""[listener web]
-bind = {FRONT}:80
-proxy_protocol = any
-proxy_from = {CLIENT}/32
-default = v1
-[listener web2]
-bind = {FRONT}:81
-proxy_protocol = v1
-proxy_from = 192.0.2.0/24
-default = v1
-[listener web3]
-bind = {FRONT}:82
-default = v2
-""" + backend("v1", "v1", keys="send_proxy = v1\nhealth_check = off\n") + \
-        backend("v2", "v2", port=8001, keys="send_proxy = v2\nhealth_check = off\n")
-    with origins(wire, "v1", "v2") as (v1, v2):
-        daemon = wire.daemon("d", config)
-        with connect(wire) as sock:
-            sock.sendall(b"PROXY TCP4 203.0.113.7 203.0.113.8 4000 443\r\n")
-            assert get(sock) == "v1"
-        assert v1.seen[-1].head.startswith(b"PROXY TCP4 203.0.113.7 203.0.113.8 4000 443\r\nGET /")
-
-        with connect(wire) as sock:
-            sock.sendall(b"GET / HTTP/1.1\r\n\r\n")
-            assert ends(sock)
-        wait_for(lambda: rejected(daemon, "proxy_header") == 1, "a missing header was counted")
-
-        assert is_turned_away(wire, 81)
-        wait_for(lambda: rejected(daemon, "acl") == 1, "a stranger was counted")
-
-        with connect(wire, 82) as sock:
-            port = sock.getsockname()[1]
-            assert get(sock) == "v2"
-        head = v2.seen[-1].head
-        assert head.startswith(b"\r\n\r\n\x00\r\nQUIT\n\x21\x11")
-        assert head[16:28] == socket.inet_aton(CLIENT) + socket.inet_aton(FRONT) + \
-            struct.pack("!HH", port, 82)
 
 
 # --- Addresses ------------------------------------------------------------------------------------
@@ -528,31 +484,6 @@ def test_limits(wire):
             assert get(first) == "one"
             assert is_turned_away(wire, 81)
             assert rejected(daemon, "limit") == 1
-
-
-def test_a_source_behind_a_proxy_is_who_the_header_names(wire):
-    config = f"""[listener web]
-bind = {FRONT}:80
-proxy_protocol = v1
-proxy_from = {CLIENT}/32
-max_connections_per_source = 1
-default = app
-""" + backend("app", "one")
-    with origins(wire, "one"), contextlib.ExitStack() as stack:
-        daemon = wire.daemon("d", config)
-        for last in (7, 8):
-            sock = stack.enter_context(connect(wire))
-            sock.sendall(f"PROXY TCP4 203.0.113.{last} 203.0.113.1 4000 443\r\n".encode())
-            assert get(sock) == "one"
-        with connect(wire) as sock:
-            sock.sendall(b"PROXY TCP4 203.0.113.8 203.0.113.1 4001 443\r\n")
-            assert ends(sock)
-        assert rejected(daemon, "source_limit") == 1
-        # The proxy asks for itself.
-        for _ in range(2):
-            sock = stack.enter_context(connect(wire))
-            sock.sendall(b"PROXY UNKNOWN\r\n")
-            assert get(sock) == "one"
 
 
 def test_no_server_is_said_in_http(wire):
